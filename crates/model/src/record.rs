@@ -1,0 +1,116 @@
+//! What the log holds: one atomic write each.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Batch, Column, Offset, TableName, TableSchema};
+
+/// One atomic write: all of it is applied, or none.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The offset of its first row or event.
+    pub offset: Offset,
+    /// When it was taken in: microseconds since 1970 UTC, by the server's clock.
+    pub at_us: i64,
+    /// Who wrote it and as which of that writer's writes; `None` if the writer did not say.
+    pub producer: Option<Producer>,
+    /// Rows and events in their order.
+    pub items: Vec<Item>,
+}
+
+impl Record {
+    /// Offsets that the items occupy: one a row, one an event.
+    pub fn len(&self) -> u64 {
+        self.items.iter().map(Item::len).sum()
+    }
+
+    /// True for a record without items; the log refuses those.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The offset behind the last row or event: the position of the world with this record in it.
+    pub fn end(&self) -> Offset {
+        self.offset.plus(self.len())
+    }
+}
+
+/// A writer that numbers its writes, so that one sent twice is applied once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Producer {
+    /// The writer.
+    pub id: u64,
+    /// The number of the write; rises.
+    pub sequence: u64,
+}
+
+/// A part of a record.
+#[derive(Debug, Clone)]
+pub enum Item {
+    /// Rows of one table.
+    Rows(Batch),
+    /// Anything else that changes a table.
+    Event(Event),
+}
+
+impl Item {
+    /// Offsets that it occupies.
+    pub fn len(&self) -> u64 {
+        match self {
+            Item::Rows(batch) => batch.rows.num_rows() as u64,
+            Item::Event(_) => 1,
+        }
+    }
+
+    /// True for rows that are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A change to a table that is not rows. Stored in the log as JSON in this serde form, which therefore only
+/// grows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A schema to put tables in. No-op if it exists.
+    CreateSchema {
+        /// Its name.
+        schema: String,
+    },
+    /// A new table. No-op if it exists.
+    CreateTable {
+        /// What it looks like.
+        schema: TableSchema,
+    },
+    /// New columns at the end of a table.
+    AddColumns {
+        /// The table.
+        table: TableName,
+        /// The columns; those that exist are skipped.
+        columns: Vec<Column>,
+    },
+    /// The table and its rows go.
+    DropTable {
+        /// The table.
+        table: TableName,
+    },
+    /// The table's rows go.
+    Truncate {
+        /// The table.
+        table: TableName,
+    },
+    /// The partitions go that end at or before a time.
+    DropPartitions {
+        /// The table.
+        table: TableName,
+        /// Microseconds since 1970 UTC; a partition goes if all the time it covers is before this.
+        before_us: i64,
+    },
+    /// Sets or clears the age past which partitions are dropped.
+    SetTtl {
+        /// The table.
+        table: TableName,
+        /// Seconds; `None` keeps rows for ever.
+        ttl_s: Option<u64>,
+    },
+}

@@ -1,0 +1,271 @@
+//! What a table looks like.
+
+use std::{fmt, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use crate::{NameError, TableName, check_name, limits::COLUMNS_MAX, name_key};
+
+/// The hidden last column of stored rows: `UInt64`, the row's offset in the log.
+pub const SEQ_COLUMN: &str = "_seq";
+
+/// A column's type, by QuestDB's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ColumnType {
+    /// True or false.
+    Boolean,
+    /// 8-bit integer.
+    Byte,
+    /// 16-bit integer.
+    Short,
+    /// 32-bit integer.
+    Int,
+    /// 64-bit integer.
+    Long,
+    /// 32-bit float.
+    Float,
+    /// 64-bit float.
+    Double,
+    /// Text with few distinct values, stored once each: a dictionary.
+    Symbol,
+    /// Text.
+    Varchar,
+    /// Microseconds since 1970 UTC.
+    Timestamp,
+    /// Nanoseconds since 1970 UTC.
+    TimestampNs,
+    /// Milliseconds since 1970 UTC.
+    Date,
+}
+
+impl ColumnType {
+    /// Every type.
+    pub const ALL: [ColumnType; 12] = [
+        ColumnType::Boolean,
+        ColumnType::Byte,
+        ColumnType::Short,
+        ColumnType::Int,
+        ColumnType::Long,
+        ColumnType::Float,
+        ColumnType::Double,
+        ColumnType::Symbol,
+        ColumnType::Varchar,
+        ColumnType::Timestamp,
+        ColumnType::TimestampNs,
+        ColumnType::Date,
+    ];
+
+    /// The Arrow type that holds it, in memory, in the log and in Parquet.
+    pub fn arrow(self) -> DataType {
+        match self {
+            ColumnType::Boolean => DataType::Boolean,
+            ColumnType::Byte => DataType::Int8,
+            ColumnType::Short => DataType::Int16,
+            ColumnType::Int => DataType::Int32,
+            ColumnType::Long => DataType::Int64,
+            ColumnType::Float => DataType::Float32,
+            ColumnType::Double => DataType::Float64,
+            ColumnType::Symbol => DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)),
+            ColumnType::Varchar => DataType::Utf8,
+            ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            ColumnType::TimestampNs => DataType::Timestamp(TimeUnit::Nanosecond, None),
+            ColumnType::Date => DataType::Timestamp(TimeUnit::Millisecond, None),
+        }
+    }
+
+    /// The type that [`ColumnType::arrow`] maps to `data_type`, if one does.
+    pub fn from_arrow(data_type: &DataType) -> Option<ColumnType> {
+        ColumnType::ALL.into_iter().find(|ty| ty.arrow() == *data_type)
+    }
+
+    /// QuestDB's name, upper case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ColumnType::Boolean => "BOOLEAN",
+            ColumnType::Byte => "BYTE",
+            ColumnType::Short => "SHORT",
+            ColumnType::Int => "INT",
+            ColumnType::Long => "LONG",
+            ColumnType::Float => "FLOAT",
+            ColumnType::Double => "DOUBLE",
+            ColumnType::Symbol => "SYMBOL",
+            ColumnType::Varchar => "VARCHAR",
+            ColumnType::Timestamp => "TIMESTAMP",
+            ColumnType::TimestampNs => "TIMESTAMP_NS",
+            ColumnType::Date => "DATE",
+        }
+    }
+
+    /// True for numbers that can be summed.
+    pub const fn is_numeric(self) -> bool {
+        matches!(
+            self,
+            ColumnType::Byte
+                | ColumnType::Short
+                | ColumnType::Int
+                | ColumnType::Long
+                | ColumnType::Float
+                | ColumnType::Double
+        )
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The name as first written.
+    pub name: Arc<str>,
+    /// The type; never changes while the column exists.
+    #[serde(rename = "type")]
+    pub ty: ColumnType,
+}
+
+impl Column {
+    /// A column.
+    pub fn new(name: &str, ty: ColumnType) -> Column {
+        Column { name: name.into(), ty }
+    }
+}
+
+/// How rows are grouped into stretches of time that are dropped together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum PartitionBy {
+    /// One partition; the only choice for a table without a time column.
+    None,
+    /// By hour.
+    Hour,
+    /// By day, UTC.
+    #[default]
+    Day,
+    /// By ISO week, from Monday.
+    Week,
+    /// By calendar month.
+    Month,
+    /// By calendar year.
+    Year,
+}
+
+impl PartitionBy {
+    /// The word in SQL.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PartitionBy::None => "NONE",
+            PartitionBy::Hour => "HOUR",
+            PartitionBy::Day => "DAY",
+            PartitionBy::Week => "WEEK",
+            PartitionBy::Month => "MONTH",
+            PartitionBy::Year => "YEAR",
+        }
+    }
+}
+
+/// A table: name, columns, and how its rows are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSchema {
+    /// Schema and name.
+    pub name: TableName,
+    /// The columns in their order; the hidden [`SEQ_COLUMN`] is not among them.
+    pub columns: Vec<Column>,
+    /// Index of the designated time column, a `TIMESTAMP`.
+    pub timestamp: Option<usize>,
+    /// How rows are partitioned; `NONE` exactly if `timestamp` is `None` or the creator asked for it.
+    pub partition_by: PartitionBy,
+    /// Age in seconds past which whole partitions are dropped.
+    pub ttl_s: Option<u64>,
+    /// Indices of the columns of `DEDUP UPSERT KEYS`; empty without.
+    pub dedup_keys: Vec<usize>,
+}
+
+/// Why a table cannot look so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SchemaError {
+    /// A name breaks the rules.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// Two columns differ by case alone, or not at all.
+    #[error("the columns {first:?} and {second:?} have the same name; names match without case")]
+    Duplicate {
+        /// The earlier column.
+        first: String,
+        /// The later one.
+        second: String,
+    },
+    /// More than [`COLUMNS_MAX`] columns.
+    #[error("the table {table} would have {columns} columns, at most {COLUMNS_MAX} are allowed")]
+    TooManyColumns {
+        /// The table.
+        table: String,
+        /// How many it would have.
+        columns: usize,
+    },
+    /// The designated time column is not a `TIMESTAMP`.
+    #[error("the time column {column:?} is {ty}; it must be TIMESTAMP")]
+    BadTimestamp {
+        /// The column.
+        column: String,
+        /// Its type.
+        ty: ColumnType,
+    },
+}
+
+impl TableSchema {
+    /// Index of the column called `name`, matched without case.
+    pub fn index_of(&self, name: &str) -> Option<usize> {
+        if let Some(exact) = self.columns.iter().position(|c| &*c.name == name) {
+            return Some(exact);
+        }
+        let key = name_key(name);
+        self.columns.iter().position(|c| name_key(&c.name) == key)
+    }
+
+    /// The designated time column.
+    pub fn timestamp_column(&self) -> Option<&Column> {
+        self.timestamp.map(|index| &self.columns[index])
+    }
+
+    /// The Arrow schema of stored rows: the columns in order, all nullable, then [`SEQ_COLUMN`] (`UInt64`).
+    pub fn stored(&self) -> Schema {
+        let mut fields: Vec<Field> =
+            self.columns.iter().map(|c| Field::new(&*c.name, c.ty.arrow(), true)).collect();
+        fields.push(Field::new(SEQ_COLUMN, DataType::UInt64, false));
+        Schema::new(fields)
+    }
+
+    /// Checks names, their uniqueness, the number of columns and the time column.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), SchemaError> {
+        check_name(&self.name.schema)?;
+        check_name(&self.name.table)?;
+        if self.columns.len() > COLUMNS_MAX {
+            let table = self.name.to_string();
+            return Err(SchemaError::TooManyColumns { table, columns: self.columns.len() });
+        }
+        let mut seen: Vec<(String, &str)> = Vec::with_capacity(self.columns.len());
+        for column in &self.columns {
+            check_name(&column.name)?;
+            seen.push((name_key(&column.name), &column.name));
+        }
+        seen.sort();
+        if let Some(pair) = seen.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let (first, second) = (pair[0].1.to_owned(), pair[1].1.to_owned());
+            return Err(SchemaError::Duplicate { first, second });
+        }
+        match self.timestamp_column() {
+            Some(column) if column.ty != ColumnType::Timestamp => {
+                Err(SchemaError::BadTimestamp { column: column.name.to_string(), ty: column.ty })
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The rows of a table that are not in a part yet.
+//!
+//! Batches in the order in which they were applied, hence ascending by `_seq`. A commit of one row must cost
+//! about one row, so small batches are merged like the digits of a binary counter: the newest with its
+//! neighbour while the neighbour is less than twice as large and both fit [`HOT_BATCH_ROWS`]. Each row is
+//! thus copied O(log n) times, and few small batches stand at the end.
+//!
+//! Snapshots share structure: full batches move in groups into chunks behind an `Arc`, so cloning a [`Hot`]
+//! copies one pointer per chunk and at most [`OPEN_BATCHES_MAX`] batches. A frozen [`Hot`] (a flush has
+//! begun to write it) has all batches in chunks: later rows never merge with earlier ones, and
+//! [`Hot::without_first`] takes away what was written.
+
+use std::sync::Arc;
+
+use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use nowcast_model::limits::HOT_BATCH_ROWS;
+
+use crate::columns::{batch_bytes, concat_rows, trim_dictionaries};
+
+/// Batches outside chunks: about the 14 sizes that the merging leaves, and a chunk's worth of full ones.
+const OPEN_BATCHES_MAX: usize = 32;
+const CHUNK_BATCHES: usize = 16;
+
+/// A table's hot rows. Reads like a list of batches.
+#[derive(Debug, Clone, Default)]
+pub struct Hot {
+    chunks: Vec<Arc<[RecordBatch]>>,
+    open: Vec<RecordBatch>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Hot {
+    /// The batches in the order in which they were applied.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &RecordBatch> + Clone + '_ {
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).chain(&self.open)
+    }
+
+    /// The batches as a list; clones pointers only.
+    pub fn to_vec(&self) -> Vec<RecordBatch> {
+        self.iter().cloned().collect()
+    }
+
+    /// The number of batches.
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum::<usize>() + self.open.len()
+    }
+
+    /// True without any batch.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Rows in all batches.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Memory of all batches, estimated.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends rows in stored form.
+    pub(crate) fn push(&mut self, schema: &SchemaRef, batch: RecordBatch) -> Result<(), ArrowError> {
+        let mut at = 0;
+        while at < batch.num_rows() {
+            let rows = (batch.num_rows() - at).min(HOT_BATCH_ROWS);
+            self.push_small(schema, batch.slice(at, rows))?;
+            at += rows;
+        }
+        Ok(())
+    }
+
+    fn push_small(&mut self, schema: &SchemaRef, batch: RecordBatch) -> Result<(), ArrowError> {
+        let batch = trim_dictionaries(batch)?;
+        self.rows += batch.num_rows();
+        self.bytes += batch_bytes(&batch);
+        // Finds how many batches the newest swallows, then copies once.
+        let mut rows = batch.num_rows();
+        let mut from = self.open.len();
+        while from > 0 {
+            let left = self.open[from - 1].num_rows();
+            if left >= 2 * rows || left + rows > HOT_BATCH_ROWS {
+                break;
+            }
+            rows += left;
+            from -= 1;
+        }
+        self.open.push(batch);
+        if from + 1 < self.open.len() {
+            let taken = self.open.split_off(from);
+            let merged = concat_rows(schema, &taken.iter().collect::<Vec<_>>())?;
+            self.bytes -= taken.iter().map(batch_bytes).sum::<usize>();
+            self.bytes += batch_bytes(&merged);
+            self.open.push(merged);
+        }
+        if self.open.len() > OPEN_BATCHES_MAX {
+            let rest = self.open.split_off(CHUNK_BATCHES);
+            self.chunks.push(std::mem::replace(&mut self.open, rest).into());
+        }
+        Ok(())
+    }
+
+    /// Ends merging for all batches that are here now.
+    pub(crate) fn freeze(&mut self) {
+        if !self.open.is_empty() {
+            self.chunks.push(std::mem::take(&mut self.open).into());
+        }
+    }
+
+    /// What is left behind the first `batches`, which a [`Hot::freeze`] has closed off.
+    pub(crate) fn without_first(&self, batches: usize) -> Hot {
+        let mut hot = Hot::default();
+        let mut skip = batches;
+        for chunk in &self.chunks {
+            if skip >= chunk.len() {
+                skip -= chunk.len();
+            } else if skip == 0 {
+                hot.chunks.push(chunk.clone());
+            } else {
+                hot.chunks.push(chunk[skip..].into());
+                skip = 0;
+            }
+        }
+        hot.open = self.open[skip.min(self.open.len())..].to_vec();
+        hot.rows = hot.iter().map(RecordBatch::num_rows).sum();
+        hot.bytes = hot.iter().map(batch_bytes).sum();
+        hot
+    }
+
+    /// The batches changed one by one, in place; those that become empty go.
+    pub(crate) fn try_map(
+        &self,
+        mut map: impl FnMut(&RecordBatch) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<Hot, ArrowError> {
+        let mut hot = Hot::default();
+        for chunk in &self.chunks {
+            let mapped = chunk.iter().map(&mut map).collect::<Result<Vec<_>, _>>()?;
+            let kept: Vec<RecordBatch> = mapped.into_iter().filter(|batch| batch.num_rows() > 0).collect();
+            if !kept.is_empty() {
+                hot.chunks.push(kept.into());
+            }
+        }
+        for batch in &self.open {
+            let mapped = map(batch)?;
+            if mapped.num_rows() > 0 {
+                hot.open.push(mapped);
+            }
+        }
+        hot.rows = hot.iter().map(RecordBatch::num_rows).sum();
+        hot.bytes = hot.iter().map(batch_bytes).sum();
+        Ok(hot)
+    }
+}
+
+/// Walks the batches; `for batch in &version.hot`.
+impl<'a> IntoIterator for &'a Hot {
+    type Item = &'a RecordBatch;
+    type IntoIter = Box<dyn Iterator<Item = &'a RecordBatch> + 'a>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        Box::new(self.iter())
+    }
+}

@@ -1,0 +1,42 @@
+//! The store: applies records, answers with changes, keeps hot batches over Parquet parts.
+//!
+//! ```text
+//! Batch ─► Registry ─► (log) ─► Record ─► Store::apply ─► Change
+//!          schemas as of                     │
+//!          the last queued record            ├─► hot batches ──flush──► parts + manifest
+//!                                            └─► Snapshot (readers)
+//! ```
+//!
+//! Read [`registry`] for what is admitted, [`store`] and `apply` for how a record is applied and recovered, `hot` and
+//! [`part`] for where rows live, `flush` for how they move.
+
+#![allow(
+    clippy::result_large_err,
+    reason = "a refusal is made at most once a request, and carries what its sender needs"
+)]
+
+mod apply;
+mod coerce;
+mod columns;
+mod conform;
+mod error;
+mod flush;
+mod hot;
+mod manifest;
+pub mod part;
+mod partition;
+pub mod registry;
+mod snapshot;
+mod sorted;
+pub mod store;
+
+pub use error::{Refusal, RefusalKind, StoreError};
+pub use hot::Hot;
+pub use part::{Part, PartRows};
+pub use partition::partition_start_us;
+pub use registry::{Catalog, Registry};
+pub use snapshot::{Snapshot, TableVersion};
+pub use store::{Store, StoreOptions};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! The manifest: which parts make up which tables. One text file, replaced as a whole.
+//!
+//! ```text
+//! {"version":1,"at_us":…,"position":812,"next_part":7,"schemas":["public"],"tables":[…]}\n
+//! crc32c 0a1b2c3d\n
+//! ```
+//!
+//! The first line is JSON, the second the CRC32C of the first without its line feed. It is written to
+//! `manifest.json.tmp`, synced, renamed over `manifest.json`, and the directory is synced: a crash leaves
+//! the old one or the new one. `position` is that of the snapshot it was made from; a table that is not in
+//! it did not exist there. A table's rows below its `flushed_to` are all in its parts.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use nowcast_model::{Offset, TableSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Part, StoreError,
+    part::{PartFile, sync_dir},
+};
+
+const VERSION: u32 = 1;
+const NAME: &str = "manifest.json";
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) version: u32,
+    /// When it was written; for people.
+    at_us: i64,
+    pub(crate) position: Offset,
+    pub(crate) next_part: u64,
+    pub(crate) schemas: Vec<String>,
+    pub(crate) tables: Vec<TableEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct TableEntry {
+    pub(crate) schema: TableSchema,
+    pub(crate) flushed_to: Offset,
+    pub(crate) replay_from: Offset,
+    pub(crate) parts: Vec<PartEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct PartEntry {
+    id: u64,
+    /// Relative to the directory of parts.
+    file: String,
+    rows: u64,
+    bytes: u64,
+    min_us: Option<i64>,
+    max_us: Option<i64>,
+    columns: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    visible_from_us: Option<i64>,
+}
+
+impl PartEntry {
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    pub(crate) fn of(part: &Part, parts_dir: &Path) -> PartEntry {
+        let file = part.path.strip_prefix(parts_dir).unwrap_or(&part.path);
+        PartEntry {
+            id: part.id,
+            file: file.to_string_lossy().into_owned(),
+            rows: part.rows,
+            bytes: part.bytes,
+            min_us: part.min_us,
+            max_us: part.max_us,
+            columns: part.columns,
+            visible_from_us: part.visible_from_us,
+        }
+    }
+
+    pub(crate) fn part(&self, parts_dir: &Path) -> Part {
+        let path = parts_dir.join(&self.file);
+        Part {
+            id: self.id,
+            file: PartFile::new(path.clone()),
+            path,
+            rows: self.rows,
+            bytes: self.bytes,
+            min_us: self.min_us,
+            max_us: self.max_us,
+            columns: self.columns,
+            visible_from_us: self.visible_from_us,
+        }
+    }
+}
+
+impl Manifest {
+    pub(crate) fn empty() -> Manifest {
+        Manifest {
+            version: VERSION,
+            at_us: 0,
+            position: Offset::ZERO,
+            next_part: 1,
+            schemas: vec![],
+            tables: vec![],
+        }
+    }
+
+    pub(crate) fn new(
+        position: Offset,
+        next_part: u64,
+        at_us: i64,
+        schemas: Vec<String>,
+        tables: Vec<TableEntry>,
+    ) -> Manifest {
+        Manifest { version: VERSION, at_us, position, next_part, schemas, tables }
+    }
+
+    /// Reads the manifest in `dir`; an empty one if there is none.
+    pub(crate) fn load(dir: &Path) -> Result<Manifest, StoreError> {
+        let path = dir.join(NAME);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::empty()),
+            Err(error) => return Err(StoreError::io("read", &path)(error)),
+        };
+        parse(&path, &text)
+    }
+
+    /// Replaces the manifest in `dir`. On return it is durable.
+    pub(crate) fn save(&self, dir: &Path) -> Result<(), StoreError> {
+        let (path, tmp) = (dir.join(NAME), dir.join(format!("{NAME}.tmp")));
+        let json = serde_json::to_string(self)
+            .map_err(|e| StoreError::ManifestMalformed { path: path.clone(), cause: e.to_string() })?;
+        let text = format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()));
+        let write = || {
+            let mut file = File::create(&tmp)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(StoreError::io("write", &tmp))?;
+        fs::rename(&tmp, &path).map_err(StoreError::io("rename", &tmp))?;
+        sync_dir(dir)
+    }
+}
+
+fn parse(path: &Path, text: &str) -> Result<Manifest, StoreError> {
+    let path = || -> PathBuf { path.to_owned() };
+    let malformed = |cause: String| StoreError::ManifestMalformed { path: path(), cause };
+    let Some((json, rest)) = text.split_once('\n') else {
+        return Err(malformed("it has no checksum line".into()));
+    };
+    let found = rest
+        .strip_prefix("crc32c ")
+        .and_then(|hex| u32::from_str_radix(hex.trim_end(), 16).ok())
+        .ok_or_else(|| malformed(format!("its second line is {rest:?}, not crc32c and eight digits")))?;
+    let expected = crc32c::crc32c(json.as_bytes());
+    if found != expected {
+        return Err(StoreError::ManifestChecksum { path: path(), found, expected });
+    }
+    // The version first: a newer manifest may have a form that does not parse here.
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    let Versioned { version } = serde_json::from_str(json).map_err(|e| malformed(e.to_string()))?;
+    if version > VERSION {
+        return Err(StoreError::ManifestNewer { path: path(), found: version, known: VERSION });
+    }
+    let manifest: Manifest = serde_json::from_str(json).map_err(|e| malformed(e.to_string()))?;
+    for table in &manifest.tables {
+        table.schema.check().map_err(|e| malformed(e.to_string()))?;
+    }
+    Ok(manifest)
+}

@@ -1,0 +1,289 @@
+//! The store: one record in, its changes out, a new snapshot published.
+//!
+//! **Apply** (one thread): a record's items are applied to a copy of the current [`Snapshot`] that shares
+//! all it can, and the copy is published when all of them are in; readers see a record whole or not at all.
+//!
+//! **Recovery**: the manifest says what is in parts. Each table has `flushed_to`: what the log holds for it
+//! below is in its parts (or was dropped); a table that the manifest does not name did not exist at the
+//! manifest's position. [`Store::open`] answers where the log is to be read from; records that reach below a
+//! table's `flushed_to` are applied to the other tables only, so replay changes nothing twice.
+//!
+//! **Flush** (another thread, see `flush`): moves hot rows into parts while apply goes on. The two meet under
+//! one lock, for the time it takes to swap a snapshot.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use nowcast_model::{Change, Clock, Event, Offset, Record, TableName};
+
+use crate::{
+    Registry, Snapshot, StoreError, TableVersion, apply::Applying, flush::Flushing, manifest::Manifest,
+    partition_start_us, registry::Catalog,
+};
+
+/// Bounds of a store.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Hot rows in memory past which [`Store::needs_flush`].
+    pub hot_bytes_max: usize,
+    /// Log to replay past which [`Store::needs_flush`]; bounds the time that a start takes.
+    pub replay_bytes_max: u64,
+    /// Small parts of a table past which they are merged.
+    pub small_parts_max: usize,
+    /// A part of fewer rows is small.
+    pub small_part_rows: u64,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            hot_bytes_max: 256 << 20,
+            replay_bytes_max: 512 << 20,
+            small_parts_max: 16,
+            small_part_rows: 1_000_000,
+        }
+    }
+}
+
+/// Tables on disk and in memory.
+pub struct Store {
+    pub(crate) dir: PathBuf,
+    pub(crate) options: StoreOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    registry: Registry,
+    pub(crate) current: ArcSwap<Snapshot>,
+    /// Held while a record is applied or a flush installs its parts: whoever publishes.
+    publishing: Mutex<Recovered>,
+    pub(crate) flushing: Mutex<Flushing>,
+    hot_bytes: AtomicUsize,
+    replay_bytes: AtomicU64,
+    /// Set when a part may have gone from the snapshot: its file goes with the next manifest.
+    pub(crate) parts_dropped: AtomicBool,
+    manifest_position: Offset,
+    #[cfg(test)]
+    pub(crate) hook: Mutex<Option<Hook>>,
+}
+
+/// Called at each point of a flush; true makes it fail there.
+#[cfg(test)]
+pub(crate) type Hook = Box<dyn FnMut(&'static str) -> bool + Send>;
+
+/// What the manifest held at start.
+pub(crate) struct Recovered {
+    position: Offset,
+    flushed_to: BTreeMap<TableName, Offset>,
+}
+
+impl Recovered {
+    /// Items for `table` below this are in its parts, or belong to a table that was dropped later.
+    pub(crate) fn skip_below(&self, table: &TableName) -> Offset {
+        self.flushed_to.get(table).copied().unwrap_or(self.position)
+    }
+}
+
+impl Store {
+    /// Opens or makes the store in `dir`, and removes files that no manifest names. The offset is where the
+    /// log is to be replayed from, through [`Store::apply`], before anything is admitted.
+    ///
+    /// # Errors
+    /// If the directory cannot be used, the manifest is damaged or newer, or a part that it names is missing.
+    pub fn open(
+        dir: &Path,
+        options: StoreOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Arc<Store>, Offset), StoreError> {
+        fs::create_dir_all(dir).map_err(StoreError::io("make directory", dir))?;
+        let manifest = Manifest::load(dir)?;
+        let parts_dir = parts_dir(dir);
+        let mut flushing = Flushing::new(manifest.next_part);
+        let mut snapshot = Snapshot {
+            position: manifest.position,
+            tables: BTreeMap::new(),
+            schemas: manifest.schemas.iter().cloned().chain([TableName::PUBLIC.to_owned()]).collect(),
+        };
+        let mut flushed_to = BTreeMap::new();
+        for entry in &manifest.tables {
+            let schema = Arc::new(entry.schema.clone());
+            let key = schema.name.key();
+            let mut version = TableVersion::new(schema, entry.flushed_to, entry.replay_from);
+            for part in &entry.parts {
+                let part = Arc::new(part.part(&parts_dir));
+                if !part.path.is_file() {
+                    let cause = "the file is missing".to_owned();
+                    return Err(StoreError::BadPart { path: part.path.clone(), cause });
+                }
+                version.note_times(part.min_us, part.max_us);
+                flushing.know(&part);
+                version.parts.push(part);
+            }
+            snapshot.position = snapshot.position.min(entry.replay_from);
+            flushed_to.insert(key.clone(), entry.flushed_to);
+            snapshot.tables.insert(key, Arc::new(version));
+        }
+        remove_orphans(&parts_dir, &snapshot)?;
+        let replay_from = snapshot.position;
+        let store = Store {
+            dir: dir.to_owned(),
+            options,
+            clock,
+            registry: Registry::new(Catalog::of(&snapshot)),
+            current: ArcSwap::from_pointee(snapshot),
+            publishing: Mutex::new(Recovered { position: manifest.position, flushed_to }),
+            flushing: Mutex::new(flushing),
+            hot_bytes: AtomicUsize::new(0),
+            replay_bytes: AtomicU64::new(0),
+            parts_dropped: AtomicBool::new(false),
+            manifest_position: manifest.position,
+            #[cfg(test)]
+            hook: Mutex::new(None),
+        };
+        Ok((Arc::new(store), replay_from))
+    }
+
+    /// What is admitted.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The latest snapshot. Any thread, no lock.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The position of the manifest that was found at start. A log that ends before it is not the log of this
+    /// store: its next records would be taken for ones that are applied already, so do not serve.
+    pub fn manifest_position(&self) -> Offset {
+        self.manifest_position
+    }
+
+    /// Memory of all hot rows, estimated.
+    pub fn hot_bytes(&self) -> usize {
+        self.hot_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The log's owner tells how much of it a start would replay now.
+    pub fn note_replay_bytes(&self, bytes: u64) {
+        self.replay_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// True if memory or the log to replay is past its bound, or files wait to be removed.
+    pub fn needs_flush(&self) -> bool {
+        self.hot_bytes() > self.options.hot_bytes_max
+            || self.must_flush_all()
+            || self.parts_dropped.load(Ordering::Relaxed)
+    }
+
+    /// True if the log to replay is past its bound: only `flush(true)` shortens it for certain.
+    pub fn must_flush_all(&self) -> bool {
+        self.replay_bytes.load(Ordering::Relaxed) > self.options.replay_bytes_max
+    }
+
+    /// Applies a record. One thread, in the order of the log. What was applied before is skipped.
+    ///
+    /// # Errors
+    /// If the record does not fit the tables, which `admit` prevents, or rows that a drop takes away cannot
+    /// be read back. The snapshot stays as it was.
+    pub fn apply(&self, record: &Record) -> Result<Vec<Change>, StoreError> {
+        let mut changes = Vec::new();
+        self.apply_each(record, &mut |change| changes.push(change))?;
+        Ok(changes)
+    }
+
+    /// As [`Store::apply`], handing out changes one by one: a TRUNCATE or DROP of a table larger than memory
+    /// reads its rows back batch by batch. `sink` runs before the snapshot has the record; after an error
+    /// what it was given did not happen.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn apply_each(&self, record: &Record, sink: &mut dyn FnMut(Change)) -> Result<(), StoreError> {
+        let publishing = self.publishing();
+        let current = self.current.load_full();
+        if record.end() <= current.position {
+            return Ok(());
+        }
+        let mut next = Applying {
+            snapshot: Snapshot::clone(&current),
+            record,
+            sink,
+            schemas_changed: false,
+            parts_dropped: false,
+        };
+        let mut offset = record.offset;
+        for item in &record.items {
+            next.item(item, offset, &publishing)?;
+            offset = offset.plus(item.len());
+        }
+        let Applying { mut snapshot, schemas_changed, parts_dropped, .. } = next;
+        snapshot.position = record.end();
+        if schemas_changed {
+            self.registry.replayed(&snapshot);
+        }
+        self.publish(&publishing, snapshot);
+        if parts_dropped {
+            self.parts_dropped.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The lock under which snapshots are swapped.
+    pub(crate) fn publishing(&self) -> MutexGuard<'_, Recovered> {
+        // A panic in between left the published snapshot whole.
+        self.publishing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn publish(&self, _held: &MutexGuard<'_, Recovered>, snapshot: Snapshot) {
+        let hot = snapshot.tables.values().map(|version| version.hot.bytes()).sum();
+        self.hot_bytes.store(hot, Ordering::Relaxed);
+        self.current.store(Arc::new(snapshot));
+    }
+
+    /// The events that drop what is past its table's TTL at `now_us`; empty if nothing is.
+    pub fn expired(&self, now_us: i64) -> Vec<Event> {
+        let snapshot = self.snapshot();
+        let due = |version: &Arc<TableVersion>| {
+            let schema = &version.schema;
+            let ttl_us = i64::try_from(schema.ttl_s?).ok()?.checked_mul(1_000_000)?;
+            let before_us = now_us.checked_sub(ttl_us)?;
+            let cutoff_us = partition_start_us(schema.partition_by, before_us)?;
+            (version.oldest_us? < cutoff_us)
+                .then(|| Event::DropPartitions { table: schema.name.clone(), before_us })
+        };
+        snapshot.tables.values().filter_map(due).collect()
+    }
+}
+
+pub(crate) fn parts_dir(dir: &Path) -> PathBuf {
+    dir.join("parts")
+}
+
+/// Removes what a crash left in the directory of parts.
+fn remove_orphans(parts_dir: &Path, snapshot: &Snapshot) -> Result<(), StoreError> {
+    fs::create_dir_all(parts_dir).map_err(StoreError::io("make directory", parts_dir))?;
+    let named: Vec<&Path> =
+        snapshot.tables.values().flat_map(|v| v.parts.iter().map(|part| part.path.as_path())).collect();
+    let list = |dir: &Path| -> Result<Vec<PathBuf>, StoreError> {
+        let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
+        entries.map(|e| e.map(|e| e.path()).map_err(StoreError::io("list", dir))).collect()
+    };
+    for dir in list(parts_dir)?.into_iter().filter(|path| path.is_dir()) {
+        let mut files = list(&dir)?;
+        files.retain(|file| {
+            let ours =
+                file.to_string_lossy().ends_with(".parquet") || file.extension().is_some_and(|e| e == "tmp");
+            !(ours && !named.contains(&file.as_path()) && fs::remove_file(file).is_ok())
+        });
+        if files.is_empty() {
+            // Only tidiness: an empty directory of a dropped table is harmless.
+            let _ = fs::remove_dir(&dir);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Damaged, foreign and newer manifests are told apart.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+
+fn check(text: &str, expected: Expect) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("manifest.json"), text).unwrap();
+    let error =
+        Store::open(dir.path(), StoreOptions::default(), Arc::new(ManualClock::default())).map(|_| ());
+    let error = error.unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
+    expected.assert_eq(&error);
+}
+
+fn with_checksum(json: &str) -> String {
+    format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()))
+}
+
+#[test]
+fn manifests_fail_distinctly() {
+    check("", expect!["the manifest DIR/manifest.json cannot be read: it has no checksum line"]);
+    check(
+        "{}\nsomething\n",
+        expect![[
+            r#"the manifest DIR/manifest.json cannot be read: its second line is "something\n", not crc32c and eight digits"#
+        ]],
+    );
+    check(
+        "{}\ncrc32c 00000000\n",
+        expect!["the manifest DIR/manifest.json has checksum 00000000, its text gives 297bd0aa"],
+    );
+    check(
+        &with_checksum("{}"),
+        expect!["the manifest DIR/manifest.json cannot be read: missing field `version` at line 1 column 2"],
+    );
+    check(
+        &with_checksum(r#"{"version":9,"more":1}"#),
+        expect!["the manifest DIR/manifest.json has version 9, this program knows up to 1; use a newer one"],
+    );
+}
+
+#[test]
+fn a_part_that_is_missing_is_named() {
+    let mut bench = Bench::new(StoreOptions::default());
+    bench.write(vec![batch("t", vec![("@ts", times(&[1])), ("v", longs(&[1]))])]);
+    bench.flush(true);
+    let file = bench.dir.path().join(&bench.files()[0]);
+    std::fs::remove_file(file).unwrap();
+    let error =
+        Store::open(bench.dir.path(), StoreOptions::default(), Arc::new(ManualClock::default())).map(|_| ());
+    let error = error.unwrap_err().to_string().replace(&bench.dir.path().display().to_string(), "DIR");
+    expect!["read part DIR/parts/public.t/00000001.parquet: the file is missing"].assert_eq(&error);
+}

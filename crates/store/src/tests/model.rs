@@ -1,0 +1,272 @@
+//! Random histories against a list of rows: the snapshot, the sum of all changes and the model agree at
+//! every step, over flushes with records in their middle, failures, and restarts.
+
+use std::sync::{Arc, Mutex};
+
+use nowcast_model::{Change, Event, Item, Record, TableName};
+use proptest::prelude::*;
+
+use super::*;
+use crate::partition_start_us;
+
+const DAY_US: i64 = 86_400_000_000;
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// Rows of a table: time in quarter days, symbol, and which of the later columns have a value.
+    Write(u8, Vec<(i8, u8, u8)>),
+    Truncate(u8),
+    Drop(u8),
+    DropPartitions(u8, i8),
+    Flush(bool),
+    /// A flush in whose `usize`th point the operations happen.
+    FlushAround(usize, Vec<Op>),
+    /// A flush that fails at its `usize`th point; the process dies there or goes on.
+    FailFlush(usize, bool),
+    Reopen,
+}
+
+fn write() -> impl Strategy<Value = Op> {
+    let rows = proptest::collection::vec((-12i8..12, 0u8..5, 0u8..8), 1..6);
+    (0u8..3, rows).prop_map(|(table, rows)| Op::Write(table, rows))
+}
+
+fn event() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        2 => (0u8..3).prop_map(Op::Truncate),
+        2 => (0u8..3).prop_map(Op::Drop),
+        3 => (0u8..3, -12i8..12).prop_map(|(t, at)| Op::DropPartitions(t, at)),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let inner = proptest::collection::vec(prop_oneof![3 => write(), 1 => event()], 1..4);
+    prop_oneof![
+        12 => write(),
+        3 => event(),
+        3 => any::<bool>().prop_map(Op::Flush),
+        2 => (0usize..6, inner).prop_map(|(point, ops)| Op::FlushAround(point, ops)),
+        1 => (0usize..6, any::<bool>()).prop_map(|(point, dies)| Op::FailFlush(point, dies)),
+        2 => Just(Op::Reopen),
+    ]
+}
+
+fn name(table: u8) -> TableName {
+    TableName::public(["a", "b", "c"][usize::from(table)])
+}
+
+/// The items of an operation; table 2 has no time column.
+fn items(op: &Op, bench: &Bench) -> Vec<Item> {
+    let event = |table: u8, event: Event| {
+        let exists = bench.store.registry().table(&name(table)).is_some();
+        if exists { vec![Item::Event(event)] } else { vec![] }
+    };
+    match op {
+        Op::Write(table, rows) => {
+            let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
+            let names = ["red", "green", "blue", "black", "white"];
+            let symbol: Vec<Option<&str>> = rows.iter().map(|r| Some(names[usize::from(r.1)])).collect();
+            columns.push(("color", symbols(&symbol)));
+            for (bit, extra) in ["x", "y", "z"].into_iter().enumerate() {
+                let values: Vec<Option<f64>> =
+                    rows.iter().map(|r| (r.2 >> bit & 1 == 1).then(|| f64::from(r.0))).collect();
+                if values.iter().any(Option::is_some) {
+                    columns.push((extra, doubles(&values)));
+                }
+            }
+            if *table < 2 {
+                let at: Vec<i64> = rows.iter().map(|r| i64::from(r.0) * DAY_US / 4).collect();
+                columns.push(("@timestamp", times(&at)));
+            }
+            vec![batch(&name(*table).table, columns)]
+        }
+        Op::Truncate(table) => event(*table, Event::Truncate { table: name(*table) }),
+        Op::Drop(table) => event(*table, Event::DropTable { table: name(*table) }),
+        Op::DropPartitions(table, at) => {
+            let before_us = i64::from(*at) * DAY_US / 4;
+            event(*table, Event::DropPartitions { table: name(*table), before_us })
+        }
+        _ => vec![],
+    }
+}
+
+/// What the tables should hold: row text, table, time.
+#[derive(Default)]
+struct Model {
+    rows: Vec<(String, TableName, Option<i64>)>,
+}
+
+impl Model {
+    fn apply(&mut self, record: &Record) {
+        for item in &record.items {
+            match item {
+                Item::Event(Event::Truncate { table } | Event::DropTable { table }) => {
+                    self.rows.retain(|(_, t, _)| t != table);
+                }
+                Item::Event(Event::DropPartitions { table, before_us }) => {
+                    let cutoff = partition_start_us(nowcast_model::PartitionBy::Day, *before_us).unwrap();
+                    self.rows.retain(|(_, t, at)| t != table || at.is_none_or(|at| at >= cutoff));
+                }
+                _ => {}
+            }
+        }
+        let mut seq = record.offset.get();
+        for item in &record.items {
+            let Item::Rows(batch) = item else {
+                seq += 1;
+                continue;
+            };
+            for row in 0..batch.rows.num_rows() {
+                let at = batch.timestamp.map(|t| {
+                    let times = batch.rows.column(t).as_any().downcast_ref::<TimestampMicrosecondArray>();
+                    times.unwrap().value(row)
+                });
+                let text = row_text(&batch.table, &batch.rows, row);
+                self.rows.push((sort_cells(&format!("{text} _seq={seq}")), batch.table.clone(), at));
+                seq += 1;
+            }
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts::new();
+        for (text, _, _) in &self.rows {
+            add(&mut counts, text.clone(), 1);
+        }
+        counts
+    }
+}
+
+/// The cells in the order of their names: a table's columns stand in the order in which they appeared.
+fn sort_cells(text: &str) -> String {
+    let mut cells: Vec<&str> = text.split(' ').collect();
+    cells[1..].sort_unstable();
+    cells.join(" ")
+}
+
+fn sorted(counts: Counts) -> Counts {
+    counts.into_iter().map(|(text, count)| (sort_cells(&text), count)).collect()
+}
+
+/// Records with their changes.
+type Applied = Vec<(Record, Vec<Change>)>;
+
+struct World {
+    bench: Bench,
+    model: Model,
+    sum: Counts,
+}
+
+impl World {
+    fn step(&mut self, op: &Op) {
+        match op {
+            Op::Flush(all) => self.bench.flush(*all),
+            Op::FlushAround(point, ops) => self.flush_around(*point, ops),
+            Op::FailFlush(point, dies) => {
+                let mut left = *point;
+                self.hook(move |_| {
+                    left = left.wrapping_sub(1);
+                    left == usize::MAX
+                });
+                self.bench.flush(true);
+                *self.bench.store.hook.lock().unwrap() = None;
+                if *dies {
+                    self.reopen();
+                }
+            }
+            Op::Reopen => self.reopen(),
+            op => {
+                let items = items(op, &self.bench);
+                if let Some(record) = self.bench.log(items) {
+                    self.apply(&record);
+                }
+            }
+        }
+        self.check();
+    }
+
+    fn apply(&mut self, record: &Record) {
+        let changes = self.bench.store.apply(record).unwrap();
+        add_changes(&mut self.sum, &changes);
+        self.model.apply(record);
+    }
+
+    fn hook(&self, hook: impl FnMut(&'static str) -> bool + Send + 'static) {
+        *self.bench.store.hook.lock().unwrap() = Some(Box::new(hook));
+    }
+
+    fn flush_around(&mut self, point: usize, ops: &[Op]) {
+        let records: Vec<Record> = ops
+            .iter()
+            .filter_map(|op| {
+                let items = items(op, &self.bench);
+                self.bench.log(items)
+            })
+            .collect();
+        let applied: Arc<Mutex<Applied>> = Arc::default();
+        let (store, inner, out) = (Arc::downgrade(&self.bench.store), records.clone(), applied.clone());
+        let mut left = point;
+        self.hook(move |_| {
+            left = left.wrapping_sub(1);
+            if left == usize::MAX {
+                let store = store.upgrade().unwrap();
+                for record in &inner {
+                    out.lock().unwrap().push((record.clone(), store.apply(record).unwrap()));
+                    contents(&store.snapshot());
+                }
+            }
+            false
+        });
+        self.bench.flush(true);
+        *self.bench.store.hook.lock().unwrap() = None;
+        let applied = std::mem::take(&mut *applied.lock().unwrap());
+        for (record, changes) in &applied {
+            add_changes(&mut self.sum, changes);
+            self.model.apply(record);
+        }
+        for record in records.iter().skip(applied.len()) {
+            self.apply(record);
+        }
+    }
+
+    fn reopen(&mut self) {
+        let (before, changes) = self.bench.reopen();
+        self.sum = before;
+        add_changes(&mut self.sum, &changes);
+    }
+
+    fn check(&self) {
+        let snapshot = self.bench.store.snapshot();
+        let held = contents(&snapshot);
+        assert_eq!(held, self.sum, "snapshot and sum of changes");
+        assert_eq!(sorted(held), self.model.counts(), "snapshot and model");
+        assert_eq!(snapshot.position, self.bench.end);
+        let admitted = self.bench.store.registry().tables();
+        let applied: Vec<_> = snapshot.tables.values().map(|version| version.schema.clone()).collect();
+        assert_eq!(admitted, applied, "registry and snapshot");
+    }
+}
+
+/// Most of the time goes into syncing files; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn histories_agree_with_a_list_of_rows(ops in proptest::collection::vec(op(), 1..40)) {
+        let options = StoreOptions { small_parts_max: 2, ..StoreOptions::default() };
+        let mut world = World { bench: Bench::new(options), model: Model::default(), sum: Counts::new() };
+        for op in &ops {
+            world.step(op);
+        }
+        // In the end nothing lies on disk that nobody names.
+        world.step(&Op::Flush(true));
+        world.step(&Op::Flush(true));
+        let snapshot = world.bench.store.snapshot();
+        let parts: usize = snapshot.tables.values().map(|version| version.parts.len()).sum();
+        prop_assert_eq!(world.bench.files().len(), parts);
+    }
+}

@@ -1,0 +1,629 @@
+//! Drives all views on the apply thread. Pure: changes, ticks and results come in, moments go out.
+//!
+//! **For what.** The apply thread hands every record's changes and every tick to the engine and then calls
+//! [`Engine::publish`], which makes one moment of all views. Whatever takes long (reading a table's past,
+//! running a query) is done elsewhere: the engine says what is wanted ([`Engine::reseeds`], [`Engine::due`])
+//! and takes the outcome ([`Engine::seeded`], [`Engine::result`]).
+//!
+//! **Incremental views** are *seeding* until `seeded` brings a [`View`] that was filled from a snapshot. From
+//! `add` on their table's changes are kept with their positions, so that those beyond the snapshot's are then
+//! put on top: nothing is missed and nothing counted twice. The snapshot must be taken after `add`. What is
+//! kept is bounded; past the bound it is dropped and the view asks for a newer snapshot. A live view may ask to
+//! be seeded anew, too ([`View::needs_reseed`]); its rows stay as they were meanwhile, and it says `Behind`.
+//!
+//! **Re-evaluated views** are *dirty* when a table that they read changed after the snapshot of their last
+//! evaluation, or, if they name the clock, when a tick came. A dirty one that is not running becomes due once
+//! its last evaluation lies nine times its cost in the past: a tenth of one core at most. A result is shown
+//! from the first moment on whose position is not before its own; if the view is dirty by then it says
+//! `Behind` with the last version at which its content was true.
+//!
+//! **A moment.** Changes are computed view by view, then all are put in under one lock. A moment in which
+//! nothing changed still has its version: it is the readers' proof that what they see is fresh.
+//!
+//! **When things go wrong** one view fails, with its error, and lets go of its state; the others go on.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    sync::Arc,
+};
+
+use nowcast_model::{Change, Column, Offset, RowChange, SchemaChange, TableName, Tick, Version};
+
+use crate::{
+    LiveSchema, LiveTable, LiveTables, Mode, Published, Row, View, ViewError, ViewId, ViewLimits, ViewState,
+    view::Delta,
+};
+
+/// After so many snapshots that were too old on arrival a view gives up.
+const SEED_ATTEMPTS_MAX: u32 = 8;
+
+/// Moments that are remembered in order to name the version at which a late result was true.
+const HISTORY_MAX: usize = 4_096;
+
+/// A re-evaluated view may use one in this many parts of a core.
+const COST_SHARE: i64 = 10;
+
+/// How a view is kept up to date, and what it reads.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// From changes; see [`crate::ViewPlan::kind`].
+    Incremental {
+        /// The table.
+        table: TableName,
+        /// The columns that it reads, with the types it was planned for.
+        columns: Vec<Column>,
+    },
+    /// By evaluating the query again.
+    Reevaluated {
+        /// All tables that it reads, those behind views and subqueries included.
+        tables: Vec<TableName>,
+        /// True if it names `now()`.
+        clock: bool,
+    },
+}
+
+/// What an evaluation yielded.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// Position of the snapshot that was read.
+    pub position: Offset,
+    /// What `now()` was.
+    pub tick: Tick,
+    /// The rows in the form of the view's [`LiveSchema`], with distinct keys.
+    pub rows: Vec<Row>,
+    /// What it cost: microseconds of one core, or of wall time if that is what is known.
+    pub cost_us: u64,
+}
+
+/// Counters of one view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewStats {
+    /// The view.
+    pub id: ViewId,
+    /// How it is kept up to date.
+    pub mode: Mode,
+    /// Incremental: moments for which changes were computed. Re-evaluated: results that came.
+    pub evaluations: u64,
+    /// Re-evaluated: what all evaluations cost.
+    pub cost_us: u64,
+    /// Bytes of state, by estimate, waiting changes included.
+    pub state_bytes: usize,
+}
+
+/// Counters of all views since the process began.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Moments published.
+    pub moments: u64,
+    /// Changes computed by incremental views: one for each view and moment in which its input moved.
+    pub evaluations_incremental: u64,
+    /// Results of re-evaluated views.
+    pub evaluations_reevaluated: u64,
+    /// The views there are, by id.
+    pub views: Vec<ViewStats>,
+}
+
+struct Entry {
+    runner: Runner,
+    /// Last version at which the content was true; `None` before there was content.
+    true_at: Option<Version>,
+    evaluations: u64,
+    cost_us: u64,
+}
+
+enum Runner {
+    Seeding(Seeding),
+    Live {
+        reads: Reads,
+        view: Box<View>,
+        /// Position of the snapshot it was seeded from.
+        seeded_at: Offset,
+        /// True until its rows were put into the live table for the first time.
+        fresh: bool,
+        attempts: u32,
+    },
+    Reevaluated(Reevaluated),
+    Failed(Mode),
+}
+
+#[derive(Clone)]
+struct Reads {
+    /// In key form.
+    table: TableName,
+    columns: Arc<[Column]>,
+}
+
+struct Seeding {
+    reads: Reads,
+    /// Changes from here on are in `changes`.
+    from: Offset,
+    /// Changes by the position of the world with them in it.
+    changes: Vec<(Offset, RowChange)>,
+    bytes: usize,
+    /// True if somebody must be told to seed it.
+    wanted: bool,
+    attempts: u32,
+}
+
+struct Reevaluated {
+    /// In key form.
+    tables: Vec<TableName>,
+    clock: bool,
+    /// Position of the world with the last change of its tables in it.
+    changed_at: Offset,
+    /// Position and tick of the newest result, whether it is shown or pending.
+    newest: Option<(Offset, Tick)>,
+    /// Came, but is not shown yet.
+    pending: Option<Evaluated>,
+    running: bool,
+    started_us: i64,
+    not_before_us: i64,
+}
+
+impl Reevaluated {
+    fn is_dirty(&self, tick: Tick) -> bool {
+        self.newest.is_none_or(|(position, at)| self.changed_at > position || (self.clock && tick > at))
+    }
+}
+
+/// What a view does to its live table in a moment.
+enum Step {
+    Delta(Delta),
+    Replace(Delta),
+    Rows(Vec<Row>),
+    Nothing,
+}
+
+/// Drives all views. See the module's story.
+pub struct Engine {
+    limits: ViewLimits,
+    tables: Arc<LiveTables>,
+    entries: BTreeMap<ViewId, Entry>,
+    version: Version,
+    position: Offset,
+    tick: Tick,
+    history: VecDeque<(Version, Offset, Tick)>,
+    stats: EngineStats,
+}
+
+impl Engine {
+    /// No views, before the first moment.
+    pub fn new(limits: ViewLimits, tables: Arc<LiveTables>) -> Engine {
+        Engine {
+            limits,
+            tables,
+            entries: BTreeMap::new(),
+            version: Version::ZERO,
+            position: Offset::ZERO,
+            tick: Tick::default(),
+            history: VecDeque::new(),
+            stats: EngineStats::default(),
+        }
+    }
+
+    /// What readers see.
+    pub fn tables(&self) -> &Arc<LiveTables> {
+        &self.tables
+    }
+
+    /// The bounds that views are made with.
+    pub fn limits(&self) -> &ViewLimits {
+        &self.limits
+    }
+
+    /// Position of the last change that was applied, or that a moment named.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// Adds a view. An incremental one is to be seeded from a snapshot taken *after* this call (no need to ask
+    /// [`Engine::reseeds`] the first time); a re-evaluated one becomes due at once.
+    pub fn add(&mut self, id: ViewId, schema: impl Into<Arc<LiveSchema>>, kind: Kind) {
+        let (runner, mode) = match kind {
+            Kind::Incremental { table, columns } => {
+                let reads = Reads { table: table.key(), columns: columns.into() };
+                (Runner::Seeding(Seeding::new(reads, self.position, 0, false)), Mode::Incremental)
+            }
+            Kind::Reevaluated { tables, clock } => {
+                let runner = Reevaluated {
+                    tables: tables.iter().map(TableName::key).collect(),
+                    clock,
+                    changed_at: self.position,
+                    newest: None,
+                    pending: None,
+                    running: false,
+                    started_us: 0,
+                    not_before_us: i64::MIN,
+                };
+                (Runner::Reevaluated(runner), Mode::Reevaluated)
+            }
+        };
+        self.entries.insert(id, Entry { runner, true_at: None, evaluations: 0, cost_us: 0 });
+        let table = LiveTable::new(schema.into(), self.version, &self.limits);
+        let state = ViewState::Seeding { percent: 0 };
+        self.tables.write(|moment| moment.views.insert(id, Published { table, state, mode }));
+    }
+
+    /// Says how far the seeding of a view is. Ignored unless it has nothing to show yet.
+    pub fn seeding(&mut self, id: ViewId, percent: u8) {
+        if self
+            .entries
+            .get(&id)
+            .is_some_and(|e| e.true_at.is_none() && matches!(e.runner, Runner::Seeding(_)))
+        {
+            self.set_state(id, ViewState::Seeding { percent: percent.min(100) });
+        }
+    }
+
+    /// Takes a view that was filled from the snapshot at `position`, and puts what changed since on top. It is
+    /// shown from the next moment on. If changes between `position` and now were not kept, the view is thrown
+    /// away and asks for a newer snapshot. Ignored if the view was removed or is not seeding.
+    pub fn seeded(&mut self, id: ViewId, view: View, position: Offset) {
+        let Some(Entry { runner: Runner::Seeding(seeding), .. }) = self.entries.get_mut(&id) else { return };
+        if position < seeding.from {
+            seeding.wanted = true;
+            seeding.attempts += 1;
+            if seeding.attempts >= SEED_ATTEMPTS_MAX {
+                let (table, attempts) = (seeding.reads.table.clone(), seeding.attempts);
+                self.fail(id, ViewError::SeedTooSlow { table, attempts });
+            }
+            return;
+        }
+        let mut view = Box::new(view);
+        let waiting = mem::take(&mut seeding.changes);
+        let mut caught_up = view.tick(self.tick);
+        for (_, change) in waiting.iter().filter(|(end, _)| *end > position) {
+            caught_up = caught_up.and_then(|()| view.apply(change));
+        }
+        if let Err(error) = caught_up {
+            return self.fail(id, error);
+        }
+        let (reads, attempts) = (seeding.reads.clone(), seeding.attempts);
+        let runner = Runner::Live { reads, view, seeded_at: position, fresh: true, attempts };
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.runner = runner;
+        }
+    }
+
+    /// Views that must be seeded from a new snapshot; each is named once.
+    pub fn reseeds(&mut self) -> Vec<ViewId> {
+        let mut wanted = Vec::new();
+        for (&id, entry) in &mut self.entries {
+            if let Runner::Seeding(seeding) = &mut entry.runner
+                && mem::take(&mut seeding.wanted)
+            {
+                wanted.push(id);
+            }
+        }
+        wanted
+    }
+
+    /// Takes the outcome of an evaluation that [`Engine::due`] asked for.
+    pub fn result(&mut self, id: ViewId, result: Result<Evaluated, ViewError>) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Runner::Reevaluated(runner) = &mut entry.runner else { return };
+        runner.running = false;
+        match result {
+            Ok(evaluated) => {
+                let cost_us = i64::try_from(evaluated.cost_us).unwrap_or(i64::MAX);
+                runner.not_before_us = runner.started_us.saturating_add(cost_us.saturating_mul(COST_SHARE));
+                runner.newest = Some((evaluated.position, evaluated.tick));
+                entry.evaluations += 1;
+                entry.cost_us = entry.cost_us.saturating_add(evaluated.cost_us);
+                self.stats.evaluations_reevaluated += 1;
+                runner.pending = Some(evaluated);
+            }
+            Err(error) => self.fail(id, error),
+        }
+    }
+
+    /// Makes a re-evaluated view due although no table changed: what it reads is not a table.
+    pub fn invalidate(&mut self, id: ViewId) {
+        if let Some(Entry { runner: Runner::Reevaluated(runner), .. }) = self.entries.get_mut(&id) {
+            runner.newest = None;
+        }
+    }
+
+    /// Ends a view with an error, which its readers see at once.
+    pub fn fail(&mut self, id: ViewId, error: ViewError) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let mode = entry.mode();
+        entry.runner = Runner::Failed(mode);
+        self.set_state(id, ViewState::Failed(error));
+    }
+
+    /// Forgets a view.
+    pub fn remove(&mut self, id: ViewId) {
+        if self.entries.remove(&id).is_some() {
+            self.tables.write(|moment| moment.views.remove(&id));
+        }
+    }
+
+    /// Takes the changes of one record, whose end is `end`: the position of the world with them in it.
+    pub fn apply(&mut self, end: Offset, changes: &[Change]) {
+        self.position = self.position.max(end);
+        for change in changes {
+            let table = change.table().key();
+            let mut failed = Vec::new();
+            for (&id, entry) in &mut self.entries {
+                let applied = match change {
+                    Change::Rows(rows) => entry.apply_rows(&table, end, rows, &self.limits),
+                    Change::Schema(schema) => entry.apply_schema(&table, end, schema),
+                };
+                failed.extend(applied.err().map(|error| (id, error)));
+            }
+            for (id, error) in failed {
+                self.fail(id, error);
+            }
+        }
+    }
+
+    /// Moves the clock. Ignored if it would step back.
+    pub fn tick(&mut self, tick: Tick) {
+        if tick <= self.tick {
+            return;
+        }
+        self.tick = tick;
+        let mut failed = Vec::new();
+        for (&id, entry) in &mut self.entries {
+            if let Runner::Live { view, .. } = &mut entry.runner {
+                failed.extend(view.tick(tick).err().map(|error| (id, error)));
+            }
+        }
+        for (id, error) in failed {
+            self.fail(id, error);
+        }
+    }
+
+    /// Makes a moment: all views as of `position` and `tick`, under the next version.
+    pub fn publish(&mut self, position: Offset, tick: Tick) -> Version {
+        self.tick(tick);
+        self.position = self.position.max(position);
+        let version = self.version.next();
+        self.version = version;
+        self.stats.moments += 1;
+        self.history.push_back((version, self.position, self.tick));
+        if self.history.len() > HISTORY_MAX {
+            self.history.pop_front();
+        }
+        let mut steps = Vec::with_capacity(self.entries.len());
+        for (&id, entry) in &mut self.entries {
+            let evaluations = entry.evaluations;
+            let step = entry.step(self.position);
+            if matches!(entry.runner, Runner::Live { .. }) {
+                self.stats.evaluations_incremental += entry.evaluations - evaluations;
+            }
+            let step = match step {
+                Ok(step) => step,
+                Err(error) => {
+                    entry.runner = Runner::Failed(entry.mode());
+                    steps.push((id, Step::Nothing, Some(ViewState::Failed(error))));
+                    continue;
+                }
+            };
+            let state = entry.state(version, self.tick, &self.history, &step);
+            steps.push((id, step, state));
+        }
+        let (position, tick) = (self.position, self.tick);
+        self.tables.write(|moment| {
+            (moment.version, moment.position, moment.tick) = (version, position, tick);
+            for (id, step, state) in steps {
+                if let Some(published) = moment.views.get_mut(&id) {
+                    published.install(version, step);
+                    published.state = state.unwrap_or_else(|| published.state.clone());
+                }
+            }
+        });
+        version
+    }
+
+    /// Re-evaluated views that are to be evaluated now, by a snapshot taken after this call. They count as
+    /// running until [`Engine::result`]. `now_us` is any clock that rises.
+    pub fn due(&mut self, now_us: i64) -> Vec<ViewId> {
+        let mut due = Vec::new();
+        for (&id, entry) in &mut self.entries {
+            if let Runner::Reevaluated(runner) = &mut entry.runner
+                && !runner.running
+                && now_us >= runner.not_before_us
+                && runner.is_dirty(self.tick)
+            {
+                runner.running = true;
+                runner.started_us = now_us;
+                due.push(id);
+            }
+        }
+        due
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EngineStats {
+        let views = self.entries.iter().map(|(&id, entry)| ViewStats {
+            id,
+            mode: entry.mode(),
+            evaluations: entry.evaluations,
+            cost_us: entry.cost_us,
+            state_bytes: entry.state_bytes(),
+        });
+        EngineStats { views: views.collect(), ..self.stats.clone() }
+    }
+
+    fn set_state(&mut self, id: ViewId, state: ViewState) {
+        self.tables.write(|moment| {
+            if let Some(published) = moment.views.get_mut(&id) {
+                published.state = state;
+            }
+        });
+    }
+}
+
+impl Seeding {
+    fn new(reads: Reads, from: Offset, attempts: u32, wanted: bool) -> Seeding {
+        Seeding { reads, from, changes: Vec::new(), bytes: 0, wanted, attempts }
+    }
+
+    fn keep(&mut self, end: Offset, change: &RowChange, bytes_max: usize) {
+        let bytes = change.rows.get_array_memory_size();
+        self.bytes += bytes;
+        self.changes.push((end, change.clone()));
+        if self.bytes > bytes_max {
+            // The snapshot that is being read is too old by now. `seeded` will notice and ask for another.
+            self.changes = Vec::new();
+            self.bytes = 0;
+            self.from = end;
+        }
+    }
+}
+
+impl Entry {
+    fn mode(&self) -> Mode {
+        match &self.runner {
+            Runner::Seeding(_) | Runner::Live { .. } => Mode::Incremental,
+            Runner::Reevaluated(_) => Mode::Reevaluated,
+            Runner::Failed(mode) => *mode,
+        }
+    }
+
+    fn state_bytes(&self) -> usize {
+        match &self.runner {
+            Runner::Seeding(seeding) => seeding.bytes,
+            Runner::Live { view, .. } => view.state_bytes(),
+            Runner::Reevaluated(_) | Runner::Failed(_) => 0,
+        }
+    }
+
+    fn apply_rows(
+        &mut self,
+        table: &TableName,
+        end: Offset,
+        change: &RowChange,
+        limits: &ViewLimits,
+    ) -> Result<(), ViewError> {
+        match &mut self.runner {
+            Runner::Seeding(seeding) if seeding.reads.table == *table => {
+                seeding.keep(end, change, limits.buffer_bytes_max);
+            }
+            Runner::Live { reads, view, seeded_at, .. } if reads.table == *table && end > *seeded_at => {
+                view.apply(change)?;
+            }
+            Runner::Reevaluated(runner) if runner.tables.contains(table) => runner.changed_at = end,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn apply_schema(
+        &mut self,
+        table: &TableName,
+        end: Offset,
+        change: &SchemaChange,
+    ) -> Result<(), ViewError> {
+        let name = || change.table.clone();
+        match &mut self.runner {
+            Runner::Seeding(Seeding { reads, .. }) | Runner::Live { reads, .. } if reads.table == *table => {
+                let Some(new) = &change.new else { return Err(ViewError::TableDropped { table: name() }) };
+                for column in reads.columns.iter() {
+                    let Some(index) = new.index_of(&column.name) else {
+                        let column = column.name.to_string();
+                        return Err(ViewError::ColumnDropped { table: name(), column });
+                    };
+                    let (was, now) = (column.ty, new.columns[index].ty);
+                    if was != now {
+                        let column = column.name.to_string();
+                        return Err(ViewError::ColumnRetyped { table: name(), column, was, now });
+                    }
+                }
+            }
+            Runner::Reevaluated(runner) if runner.tables.contains(table) => {
+                if change.new.is_none() {
+                    return Err(ViewError::TableDropped { table: name() });
+                }
+                runner.changed_at = end;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Computes what the view does in the moment at `position`.
+    fn step(&mut self, position: Offset) -> Result<Step, ViewError> {
+        match &mut self.runner {
+            Runner::Live { reads, view, attempts, .. } if view.needs_reseed().is_some() => {
+                let seeding = Seeding::new(reads.clone(), position, *attempts, true);
+                self.runner = Runner::Seeding(seeding);
+                Ok(Step::Nothing)
+            }
+            // Seeded from a snapshot that the apply thread has not reached yet.
+            Runner::Live { seeded_at, .. } if *seeded_at > position => Ok(Step::Nothing),
+            Runner::Live { view, fresh, .. } if *fresh || view.is_dirty() => {
+                let delta = view.collect()?;
+                if view.needs_reseed().is_some() {
+                    return self.step(position);
+                }
+                self.evaluations += 1;
+                Ok(if mem::take(fresh) { Step::Replace(delta) } else { Step::Delta(delta) })
+            }
+            Runner::Reevaluated(runner)
+                if runner.pending.as_ref().is_some_and(|p| p.position <= position) =>
+            {
+                Ok(runner.pending.take().map_or(Step::Nothing, |evaluated| Step::Rows(evaluated.rows)))
+            }
+            _ => Ok(Step::Nothing),
+        }
+    }
+
+    /// What the view says of its content in the moment `version`; `None` for what it said before.
+    fn state(
+        &mut self,
+        version: Version,
+        tick: Tick,
+        history: &VecDeque<(Version, Offset, Tick)>,
+        step: &Step,
+    ) -> Option<ViewState> {
+        match &self.runner {
+            Runner::Live { fresh: false, .. } => self.true_at = Some(version),
+            Runner::Reevaluated(runner) => match (runner.newest, step) {
+                (Some(_), _) if runner.pending.is_none() && !runner.is_dirty(tick) => {
+                    self.true_at = Some(version);
+                }
+                (Some((position, at)), Step::Rows(_)) => {
+                    let held = history.iter().rev().find(|(_, p, t)| *p <= position && *t <= at);
+                    self.true_at = held.map(|&(version, ..)| version).max(self.true_at).or(Some(version));
+                }
+                _ => {}
+            },
+            Runner::Failed(_) => return None,
+            Runner::Seeding(_) | Runner::Live { .. } => {}
+        }
+        match self.true_at {
+            Some(at) if at == version => Some(ViewState::Live),
+            Some(version) => Some(ViewState::Behind { version }),
+            None => None,
+        }
+    }
+}
+
+impl Published {
+    fn install(&mut self, version: Version, step: Step) {
+        let unseen = matches!(self.state, ViewState::Seeding { .. });
+        match step {
+            Step::Delta(delta) => {
+                delta.install(version, &mut self.table);
+            }
+            Step::Replace(delta) => {
+                if unseen {
+                    self.table.restart(version);
+                }
+                self.table.replace(version, delta.upsert);
+                self.table.set_truncated(delta.truncated);
+            }
+            Step::Rows(rows) => {
+                if unseen {
+                    self.table.restart(version);
+                }
+                self.table.replace(version, rows);
+            }
+            Step::Nothing => self.table.advance(version),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Functions and types that differ from DataFusion's.
+
+use std::{hash::Hash, sync::Arc};
+
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+use datafusion::{
+    common::{Result, ScalarValue},
+    logical_expr::{
+        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        planner::TypePlanner,
+        simplify::{ExprSimplifyResult, SimplifyContext},
+    },
+    sql::sqlparser::ast,
+};
+
+use crate::parse::type_of;
+
+/// The name that every spelling of the present is rewritten to.
+pub(crate) const NOW: &str = "now";
+
+/// `now()`: the statement's present, a `TIMESTAMP` like the columns it is compared with. DataFusion's own has
+/// nanoseconds and a zone, and would cast the column.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Now {
+    now_us: i64,
+    /// True if the planner may put the value in its place; a live plan wants to see `now()`.
+    fold: bool,
+    signature: Signature,
+}
+
+impl Now {
+    pub(crate) fn udf(now_us: i64, fold: bool) -> Arc<ScalarUDF> {
+        let signature = Signature::nullary(Volatility::Stable);
+        Arc::new(ScalarUDF::new_from_impl(Now { now_us, fold, signature }))
+    }
+
+    fn value(&self) -> ScalarValue {
+        ScalarValue::TimestampMicrosecond(Some(self.now_us), None)
+    }
+}
+
+impl ScalarUDFImpl for Now {
+    fn name(&self) -> &str {
+        NOW
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Timestamp(TimeUnit::Microsecond, None))
+    }
+
+    fn invoke_with_args(&self, _: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        Ok(ColumnarValue::Scalar(self.value()))
+    }
+
+    fn simplify(&self, args: Vec<Expr>, _: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        Ok(if self.fold {
+            ExprSimplifyResult::Simplified(Expr::Literal(self.value(), None))
+        } else {
+            ExprSimplifyResult::Original(args)
+        })
+    }
+}
+
+/// Types in SQL (`CAST(x AS LONG)`, `x::timestamptz`): times are microseconds without zone.
+#[derive(Debug)]
+pub(crate) struct Types;
+
+impl TypePlanner for Types {
+    fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
+        let data_type = match sql_type {
+            ast::DataType::Timestamp(precision, _) if precision.is_none_or(|p| p <= 6) => {
+                Some(DataType::Timestamp(TimeUnit::Microsecond, None))
+            }
+            ast::DataType::Text | ast::DataType::Uuid | ast::DataType::JSON | ast::DataType::JSONB => {
+                Some(DataType::Utf8)
+            }
+            ast::DataType::Custom(name, _) => {
+                let upper = name.to_string().to_ascii_uppercase();
+                match upper.as_str() {
+                    // A result's text need not be a dictionary.
+                    "SYMBOL" => Some(DataType::Utf8),
+                    name => type_of(name).map(nowcast_model::ColumnType::arrow),
+                }
+            }
+            _ => None,
+        };
+        Ok(data_type.map(|data_type| Arc::new(Field::new("", data_type, true)) as FieldRef))
+    }
+}

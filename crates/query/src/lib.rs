@@ -1,0 +1,44 @@
+//! SQL: the dialect, plans, snapshots as tables, and live views out of SQL. The only crate below the server
+//! that names DataFusion.
+//!
+//! ```text
+//! text ─► parse ─► Statement ─┬─► query ──► rows         (engine, rewrite, catalog, table)
+//!                             ├─► write ──► Items         (write: for the registry and the log)
+//!                             └─► live ───► ViewPlan      (live: incremental, or re-evaluated with a reason)
+//! ```
+//!
+//! A query reads one immutable snapshot. Nothing here writes, opens a file that is no part of a table, or
+//! reads a clock: the present comes with the [`QueryContext`].
+
+mod catalog;
+mod context;
+mod engine;
+mod error;
+mod failure;
+mod functions;
+pub mod json;
+mod live;
+mod params;
+mod parse;
+mod planned;
+mod rewrite;
+mod show;
+mod statement;
+mod table;
+mod text;
+mod values;
+mod write;
+
+pub use catalog::CATALOG;
+pub use context::{QueryContext, SystemTables};
+pub use engine::{Description, QueryEngine, QueryOptions, QueryResult};
+pub use error::{Place, SqlCode, SqlError};
+pub use failure::of as sql_error;
+pub use json::JsonWriter;
+pub use live::{LiveMode, LiveQuery, RowKey};
+pub use params::{Param, Params};
+pub use statement::{CreateTable, Insert, NameRef, Select, Show, Statement};
+pub use values::{cells, column_type, rows};
+
+#[cfg(test)]
+mod tests;

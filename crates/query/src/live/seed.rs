@@ -1,0 +1,72 @@
+//! A view's rows out of a snapshot.
+
+use std::sync::Arc;
+
+use datafusion::{
+    common::Column,
+    datasource::provider_as_source,
+    logical_expr::{Expr, LogicalPlanBuilder, lit},
+    scalar::ScalarValue,
+};
+use futures::TryStreamExt;
+use nowcast_model::{Tick, name_key};
+use nowcast_views::{View, ViewLimits, ViewPlan, Window};
+
+use crate::{
+    context::QueryContext,
+    engine::QueryEngine,
+    error::{SqlCode, SqlError},
+    failure,
+    table::{Shape, SnapshotTable},
+};
+
+/// Fills a view from the snapshot.
+pub(super) async fn seed(
+    engine: &QueryEngine,
+    ctx: &QueryContext,
+    plan: &Arc<ViewPlan>,
+    tick: Tick,
+    limits: &ViewLimits,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<View, SqlError> {
+    let failed = |e: nowcast_views::ViewError| SqlError::new(SqlCode::Data, e.to_string());
+    let mut view = View::new(plan.clone(), limits).map_err(failed)?;
+    view.tick(tick).map_err(failed)?;
+    let Some(table) = ctx.snapshot.table(&plan.table) else {
+        let message = format!("the table {} was dropped", plan.table);
+        return Err(SqlError::new(SqlCode::UndefinedTable, message));
+    };
+    let width = table.schema.columns.len();
+    if plan.columns.iter().any(|&c| c >= width)
+        || ViewPlan::input_schema(&table.schema, &plan.columns) != plan.input
+    {
+        let message = format!("the table {} changed while the query was planned", plan.table);
+        return Err(SqlError::new(SqlCode::UndefinedColumn, message).hint("subscribe again"));
+    }
+    let state = engine.session(tick.us(), true);
+    let provider = Arc::new(SnapshotTable::new(table.clone(), Shape { folded: true, seq: true }));
+    let mut wanted = plan.columns.clone();
+    wanted.push(width);
+    let scan = async {
+        let mut scan = LogicalPlanBuilder::scan("t", provider_as_source(provider), Some(wanted))?;
+        if let Some(Window { column, lower: Some(lower), .. }) = plan.window {
+            // Rows that are past the range never come back; those ahead of it wait inside the view.
+            let name = name_key(plan.input.field(column).name());
+            let from =
+                lit(ScalarValue::TimestampMicrosecond(Some(tick.us().saturating_add(lower.offset_us)), None));
+            scan = scan.filter(Expr::Column(Column::new(Some("t"), name)).gt_eq(from))?;
+        }
+        let physical = state.create_physical_plan(&scan.build()?).await?;
+        datafusion::physical_plan::execute_stream(physical, state.task_ctx())
+    };
+    let mut stream = scan.await.map_err(|e| failure::of(&e))?;
+    let mut rows = 0;
+    while let Some(batch) = stream.try_next().await.map_err(|e| failure::of(&e))? {
+        let batch = arrow::array::RecordBatch::try_new(plan.input.clone(), batch.columns().to_vec())
+            .map_err(|e| SqlError::new(SqlCode::Internal, e.to_string()))?;
+        view.seed(&batch).map_err(failed)?;
+        rows += batch.num_rows() as u64;
+        progress(rows);
+    }
+    Ok(view)
+}

@@ -1,0 +1,125 @@
+//! Statements about the session: SHOW, SET, RESET, ROLLBACK, DISCARD.
+
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::cursor::Cursor;
+use crate::{
+    error::{SqlCode, SqlError},
+    statement::{Show, Statement},
+};
+
+pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    let show = match cursor.upper().as_deref() {
+        Some("TABLES") => {
+            cursor.skip();
+            Show::Tables
+        }
+        Some("SCHEMAS") => {
+            cursor.skip();
+            Show::Schemas
+        }
+        Some("COLUMNS") => {
+            cursor.skip();
+            cursor.expect("FROM", "SHOW COLUMNS FROM table")?;
+            Show::Columns(cursor.table()?)
+        }
+        Some("CREATE") => {
+            cursor.skip();
+            cursor.expect("TABLE", "SHOW CREATE TABLE table")?;
+            Show::CreateTable(cursor.table()?)
+        }
+        Some("PARTITIONS") => {
+            let error = SqlError::new(SqlCode::NotSupported, "SHOW PARTITIONS is not supported yet");
+            return Err(error.hint("use SHOW TABLES, or tables()").at(cursor.place()));
+        }
+        Some("TIME") if cursor.are(&["TIME", "ZONE"]) => {
+            cursor.accept_all(&["TIME", "ZONE"]);
+            Show::Variable("timezone".into())
+        }
+        Some("TRANSACTION") => {
+            cursor.accept_all(&["TRANSACTION", "ISOLATION", "LEVEL"]);
+            Show::Variable("transaction_isolation".into())
+        }
+        _ => Show::Variable(variable(cursor)?),
+    };
+    cursor.expect_end()?;
+    Ok(Statement::Show(show))
+}
+
+/// `name` or `extension.name`, lower case.
+fn variable(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
+    let mut name = cursor.name("a session variable")?.0;
+    while cursor.accept_token(&Token::Period) {
+        name.push('.');
+        name.push_str(&cursor.name("a session variable")?.0);
+    }
+    Ok(name.to_lowercase())
+}
+
+pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    if cursor.accept_all(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
+        return Ok(Statement::Set { name: "transaction_isolation".into(), value: Some(rest(cursor)) });
+    }
+    if cursor.accept("TRANSACTION") {
+        return Ok(Statement::Set { name: "transaction_isolation".into(), value: Some(rest(cursor)) });
+    }
+    if cursor.accept("LOCAL") || cursor.accept("SESSION") { /* one session, one transaction: the same */ }
+    if cursor.accept_all(&["TIME", "ZONE"]) {
+        return Ok(Statement::Set { name: "timezone".into(), value: Some(rest(cursor)) });
+    }
+    if cursor.accept("NAMES") {
+        return Ok(Statement::Set { name: "client_encoding".into(), value: Some(rest(cursor)) });
+    }
+    let name = variable(cursor)?;
+    if !(cursor.accept("TO") || cursor.accept_token(&Token::Eq)) {
+        return Err(cursor.error("= or TO").hint("write SET name = value"));
+    }
+    if cursor.is_end() {
+        return Err(cursor.error("a value"));
+    }
+    let value = if cursor.are(&["DEFAULT"]) { None } else { Some(rest(cursor)) };
+    Ok(Statement::Set { name, value })
+}
+
+/// All that is left, as text; quotes of single values are taken off.
+fn rest(cursor: &mut Cursor<'_>) -> String {
+    let mut value = String::new();
+    while let Some(token) = cursor.peek() {
+        match token {
+            Token::SingleQuotedString(text) => value.push_str(text),
+            Token::Word(word) => {
+                if !value.is_empty() && !value.ends_with(['.', '-', '+']) {
+                    value.push(' ');
+                }
+                value.push_str(&word.value);
+            }
+            Token::Comma => value.push_str(", "),
+            other => value.push_str(&other.to_string()),
+        }
+        cursor.skip();
+    }
+    value.replace(",  ", ", ")
+}
+
+pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    let name = variable(cursor)?;
+    cursor.expect_end()?;
+    Ok(Statement::Set { name, value: None })
+}
+
+pub(super) fn rollback(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    for (i, _) in cursor.text().tokens.iter().enumerate() {
+        if cursor.text().is(i, "TO") {
+            let error = SqlError::new(SqlCode::NotSupported, "ROLLBACK TO SAVEPOINT is not supported");
+            let hint = "a transaction is one atomic record; roll it back as a whole";
+            return Err(error.hint(hint).at(cursor.text().place(i)));
+        }
+    }
+    Ok(Statement::Rollback)
+}
+
+pub(super) fn discard(cursor: &mut Cursor<'_>, word: &'static str) -> Result<Statement, SqlError> {
+    cursor.accept("PREPARE");
+    let name = rest(cursor);
+    Ok(Statement::Discard { word, name })
+}

@@ -1,0 +1,70 @@
+//! A query with its plan.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::{
+    execution::SessionState,
+    logical_expr::{ExplainOption, LogicalPlan},
+};
+use nowcast_model::TableName;
+use nowcast_store::TableVersion;
+
+use crate::{
+    engine::rename,
+    error::{SqlCode, SqlError},
+    failure,
+    text::Text,
+};
+
+/// A query that was planned.
+pub(crate) struct Planned {
+    /// Functions and settings that it was planned with.
+    pub(crate) state: SessionState,
+    /// Not analysed yet.
+    pub(crate) plan: LogicalPlan,
+    /// What to call the columns of the result; empty for their own names.
+    pub(crate) names: Vec<String>,
+    /// The snapshot's tables that it reads, by key.
+    pub(crate) found: BTreeMap<TableName, Arc<TableVersion>>,
+    /// True if it reads something else, too: system tables, functions.
+    pub(crate) found_other: bool,
+    /// The query after all rewriting: equal for queries that are the same but for spacing and case.
+    pub(crate) sql: String,
+    /// What the user wrote.
+    pub(crate) text: Text,
+}
+
+impl Planned {
+    /// The columns of the result.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        let schema = self.plan.schema().as_arrow();
+        match self.names.is_empty() {
+            true => Arc::new(schema.clone()),
+            false => rename(schema, &self.names),
+        }
+    }
+}
+
+/// EXPLAIN's options.
+pub(crate) fn explain_options(analyze: bool, verbose: bool) -> ExplainOption {
+    ExplainOption::default().with_analyze(analyze).with_verbose(verbose)
+}
+
+/// The types of `$1`, `$2`, … in a plan.
+pub(crate) fn parameter_types(planned: &Planned) -> Result<Vec<Option<DataType>>, SqlError> {
+    let types = planned.plan.get_parameter_types().map_err(|e| failure::of(&e))?;
+    let mut params = Vec::new();
+    for (name, ty) in types {
+        let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) else { continue };
+        if number == 0 || number > 65_535 {
+            let error = SqlError::new(SqlCode::Parameter, format!("{name} is not a parameter's number"));
+            return Err(error.hint("count from $1").at(planned.text.place(0)));
+        }
+        if params.len() < number {
+            params.resize(number, None);
+        }
+        params[number - 1] = ty;
+    }
+    Ok(params)
+}

@@ -1,0 +1,198 @@
+//! What a text can ask for.
+
+use datafusion::sql::sqlparser::ast;
+use nowcast_model::{Column, PartitionBy};
+
+use crate::{error::Place, text::Text};
+
+/// One statement, parsed. Names are not looked up yet.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// SELECT, WITH, VALUES, or a table's name alone.
+    Query(Select),
+    /// EXPLAIN: how a query would run.
+    Explain {
+        /// The query.
+        query: Select,
+        /// EXPLAIN ANALYZE: runs it, too.
+        analyze: bool,
+        /// EXPLAIN VERBOSE: every step of the planner.
+        verbose: bool,
+    },
+    /// EXPLAIN LIVE: how a query would be kept up to date, and why so.
+    ExplainLive(Select),
+    /// INSERT.
+    Insert(Insert),
+    /// CREATE TABLE.
+    CreateTable(CreateTable),
+    /// CREATE SCHEMA.
+    CreateSchema {
+        /// The schema's name as written.
+        name: String,
+        /// No error if it exists.
+        if_not_exists: bool,
+        /// Where the name stands.
+        place: Place,
+    },
+    /// DROP TABLE.
+    DropTable {
+        /// The tables.
+        tables: Vec<NameRef>,
+        /// No error where one does not exist.
+        if_exists: bool,
+    },
+    /// TRUNCATE TABLE.
+    Truncate {
+        /// The tables.
+        tables: Vec<NameRef>,
+        /// No error where one does not exist.
+        if_exists: bool,
+    },
+    /// ALTER TABLE … ADD COLUMN.
+    AddColumns {
+        /// The table.
+        table: NameRef,
+        /// The columns.
+        columns: Vec<Column>,
+        /// No error where one exists.
+        if_not_exists: bool,
+    },
+    /// ALTER TABLE … SET TTL.
+    SetTtl {
+        /// The table.
+        table: NameRef,
+        /// Seconds; `None` keeps rows for ever.
+        ttl_s: Option<u64>,
+    },
+    /// SHOW.
+    Show(Show),
+    /// SET, and RESET with no value. The server keeps session variables.
+    Set {
+        /// The variable, lower case.
+        name: String,
+        /// What it is set to, quotes taken off.
+        value: Option<String>,
+    },
+    /// BEGIN, START TRANSACTION.
+    Begin,
+    /// COMMIT, END.
+    Commit,
+    /// ROLLBACK, ABORT.
+    Rollback,
+    /// DISCARD, DEALLOCATE, CLOSE, UNLISTEN: forgets session state that SQL here does not have.
+    Discard {
+        /// The word that it began with, upper case.
+        word: &'static str,
+        /// What to forget; empty or `ALL` for all.
+        name: String,
+    },
+}
+
+/// What SHOW shows.
+#[derive(Debug, Clone)]
+pub enum Show {
+    /// SHOW TABLES.
+    Tables,
+    /// SHOW COLUMNS FROM table.
+    Columns(NameRef),
+    /// SHOW CREATE TABLE table.
+    CreateTable(NameRef),
+    /// SHOW SCHEMAS.
+    Schemas,
+    /// SHOW variable; lower case.
+    Variable(String),
+}
+
+/// A query.
+#[derive(Debug, Clone)]
+pub struct Select {
+    pub(crate) text: Text,
+    /// Names folded, placeholders not replaced.
+    pub(crate) ast: Box<ast::Query>,
+}
+
+impl Select {
+    /// The query as the user wrote it.
+    pub fn text(&self) -> &str {
+        self.text.slice()
+    }
+}
+
+/// INSERT INTO table [(columns)] query.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The table.
+    pub table: NameRef,
+    /// The columns as written; empty for all in their order.
+    pub(crate) columns: Vec<(String, Place)>,
+    pub(crate) source: Select,
+}
+
+/// CREATE TABLE.
+#[derive(Debug, Clone)]
+pub struct CreateTable {
+    /// The table.
+    pub table: NameRef,
+    /// No error if it exists.
+    pub if_not_exists: bool,
+    pub(crate) columns: Vec<Column>,
+    pub(crate) timestamp: Option<(String, Place)>,
+    pub(crate) partition_by: Option<(PartitionBy, Place)>,
+    pub(crate) ttl_s: Option<u64>,
+}
+
+/// A table's name as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRef {
+    /// The schema, if one was given.
+    pub schema: Option<String>,
+    /// The table.
+    pub table: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl Statement {
+    /// True if it answers with rows and changes nothing.
+    pub fn is_query(&self) -> bool {
+        matches!(
+            self,
+            Statement::Query(_) | Statement::Explain { .. } | Statement::ExplainLive(_) | Statement::Show(_)
+        )
+    }
+
+    /// True if it changes tables: [`crate::QueryEngine::write_items`] makes the record's items of it.
+    pub fn is_write(&self) -> bool {
+        matches!(
+            self,
+            Statement::Insert(_)
+                | Statement::CreateTable(_)
+                | Statement::CreateSchema { .. }
+                | Statement::DropTable { .. }
+                | Statement::Truncate { .. }
+                | Statement::AddColumns { .. }
+                | Statement::SetTtl { .. }
+        )
+    }
+
+    /// The word of PostgreSQL's command tag; rows are added by who knows them (`INSERT 0 3`, `SELECT 5`).
+    pub fn tag(&self) -> &'static str {
+        match self {
+            Statement::Query(_) => "SELECT",
+            Statement::Explain { .. } | Statement::ExplainLive(_) => "EXPLAIN",
+            Statement::Insert(_) => "INSERT",
+            Statement::CreateTable(_) => "CREATE TABLE",
+            Statement::CreateSchema { .. } => "CREATE SCHEMA",
+            Statement::DropTable { .. } => "DROP TABLE",
+            Statement::Truncate { .. } => "TRUNCATE TABLE",
+            Statement::AddColumns { .. } | Statement::SetTtl { .. } => "ALTER TABLE",
+            Statement::Show(_) => "SHOW",
+            Statement::Set { value: Some(_), .. } => "SET",
+            Statement::Set { value: None, .. } => "RESET",
+            Statement::Begin => "BEGIN",
+            Statement::Commit => "COMMIT",
+            Statement::Rollback => "ROLLBACK",
+            Statement::Discard { word, .. } => word,
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! A table of a snapshot as the planner sees it.
+//!
+//! One scan over two kinds of rows: hot batches in memory, and Parquet parts through DataFusion's reader,
+//! which skips row groups by their statistics. Parts whose time cannot match are left out before that. The
+//! planner sees folded names (see [`crate::text`]); parts are read by the names that the table has, then
+//! renamed. A part that is older than a column yields NULL for it.
+
+use std::{any::Any, fmt, sync::Arc};
+
+use arrow::{
+    array::{RecordBatch, RecordBatchOptions},
+    datatypes::{Field, Schema, SchemaRef},
+};
+use async_trait::async_trait;
+use datafusion::{
+    catalog::{Session, TableProvider},
+    common::{
+        ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, pruning::PrunableStatistics,
+        stats::Precision,
+    },
+    datasource::{
+        TableType,
+        listing::PartitionedFile,
+        memory::{DataSourceExec, MemorySourceConfig},
+        physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
+    },
+    error::DataFusionError,
+    execution::object_store::ObjectStoreUrl,
+    logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
+    physical_expr::{
+        PhysicalExpr,
+        expressions::{BinaryExpr, Column, Literal},
+    },
+    physical_optimizer::pruning::PruningPredicateBuilder,
+    physical_plan::{
+        ExecutionPlan, empty::EmptyExec, filter::FilterExec, projection::ProjectionExec, union::UnionExec,
+    },
+};
+use nowcast_model::name_key;
+use nowcast_store::{Part, TableVersion};
+
+/// Hot batches that one partition of the scan is worth.
+const HOT_BATCHES_SPLIT: usize = 8;
+
+/// How a table shows itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Column names folded, for the planner; or as written, for catalogues.
+    pub(crate) folded: bool,
+    /// With the hidden `_seq` as the last column.
+    pub(crate) seq: bool,
+}
+
+pub(crate) struct SnapshotTable {
+    version: Arc<TableVersion>,
+    schema: SchemaRef,
+}
+
+impl fmt::Debug for SnapshotTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SnapshotTable({})", self.version.schema.name)
+    }
+}
+
+impl SnapshotTable {
+    pub(crate) fn new(version: Arc<TableVersion>, shape: Shape) -> SnapshotTable {
+        let mut fields: Vec<Field> =
+            version.stored.fields().iter().map(|field| field.as_ref().clone()).collect();
+        if !shape.seq {
+            fields.pop();
+        }
+        if shape.folded {
+            fields = fields
+                .into_iter()
+                .map(|f| {
+                    let name = name_key(f.name());
+                    f.with_name(name)
+                })
+                .collect();
+        }
+        SnapshotTable { version, schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The hot rows, the columns of `projection` only.
+    fn hot(&self, projection: &[usize], schema: &SchemaRef) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if self.version.hot.is_empty() {
+            return Ok(None);
+        }
+        let project = |batch: &RecordBatch| {
+            let columns = projection.iter().map(|&index| batch.column(index).clone()).collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+            RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        };
+        let batches: Vec<RecordBatch> =
+            self.version.hot.iter().map(project).collect::<std::result::Result<_, _>>()?;
+        let per_partition = batches.len().div_ceil(2).max(HOT_BATCHES_SPLIT);
+        let partitions: Vec<Vec<RecordBatch>> = batches.chunks(per_partition).map(<[_]>::to_vec).collect();
+        let exec = MemorySourceConfig::try_new_exec(&partitions, schema.clone(), None)?;
+        Ok(Some(exec))
+    }
+
+    /// What is known of a part's rows, for all columns of the stored form. Of a part that hides its beginning:
+    /// of the rows that it shows; its earliest time is a bound.
+    fn part_statistics(&self, part: &Part) -> Statistics {
+        let mut columns = vec![ColumnStatistics::new_unknown(); self.version.stored.fields().len()];
+        if let (Some(time), Some(min), Some(max)) = (self.version.schema.timestamp, part.min_us, part.max_us)
+        {
+            let at = |us| Precision::Exact(ScalarValue::TimestampMicrosecond(Some(us), None));
+            columns[time].min_value = at(min);
+            columns[time].max_value = at(max);
+            columns[time].null_count = Precision::Exact(0);
+        }
+        Statistics {
+            num_rows: Precision::Exact(usize::try_from(part.rows).unwrap_or(usize::MAX)),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns,
+        }
+    }
+
+    /// The parts in which a row may satisfy `predicate` (over the stored form).
+    fn prune(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&Arc<Part>>> {
+        let parts: Vec<&Arc<Part>> = self.version.parts.iter().collect();
+        let (Some(predicate), false) = (predicate, parts.is_empty()) else { return Ok(parts) };
+        let stored = &self.version.stored;
+        let builder = PruningPredicateBuilder::new().with_file_schema(stored.clone());
+        let Some(pruning) = builder.build(predicate.clone()) else { return Ok(parts) };
+        let statistics = parts.iter().map(|part| Arc::new(self.part_statistics(part))).collect();
+        let keep = pruning.prune(&PrunableStatistics::new(statistics, stored.clone()))?;
+        Ok(parts.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(part, _)| part).collect())
+    }
+
+    /// A scan of parts that hide nothing, or of one that does.
+    fn parts(
+        &self,
+        parts: &[&Arc<Part>],
+        projection: &[usize],
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        partitions: usize,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut source = ParquetSource::new(self.version.stored.clone());
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate.clone());
+        }
+        let mut total = Statistics::new_unknown(&self.version.stored);
+        total.num_rows = Precision::Exact(0);
+        let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
+        for (i, part) in parts.iter().enumerate() {
+            let mut file = file(part)?;
+            if part.visible_from_us.is_none() {
+                let statistics = self.part_statistics(part);
+                total.num_rows = total.num_rows.add(&statistics.num_rows);
+                file = file.with_statistics(Arc::new(statistics));
+            } else {
+                // The file holds more than the part shows.
+                total.num_rows = Precision::Absent;
+            }
+            let slot = i % groups.len();
+            groups[slot].push(file);
+        }
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
+            .with_statistics(total)
+            .with_projection_indices(Some(projection.to_vec()))?
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+
+    /// One that hides its beginning: the time is read along, and rows before are left out.
+    fn masked(
+        &self,
+        part: &Arc<Part>,
+        from_us: i64,
+        projection: &[usize],
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(time) = self.version.schema.timestamp else {
+            return self.parts(&[part], projection, predicate, 1);
+        };
+        let mut wanted = projection.to_vec();
+        let at = wanted.iter().position(|&column| column == time).unwrap_or_else(|| {
+            wanted.push(time);
+            wanted.len() - 1
+        });
+        let scan = self.parts(&[part], &wanted, predicate, 1)?;
+        let from = ScalarValue::TimestampMicrosecond(Some(from_us), None);
+        let column = Arc::new(Column::new(scan.schema().field(at).name(), at));
+        let visible = BinaryExpr::new(column, Operator::GtEq, Arc::new(Literal::new(from)));
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(Arc::new(visible), scan)?);
+        self.renamed(rows, projection.len())
+    }
+
+    /// The first `width` columns under the names that the planner knows.
+    fn renamed(&self, plan: Arc<dyn ExecutionPlan>, width: usize) -> Result<Arc<dyn ExecutionPlan>> {
+        let schema = plan.schema();
+        let shown = |index: usize| {
+            let name = schema.field(index).name();
+            let found = self.version.stored.index_of(name).ok();
+            found.map_or_else(|| name.clone(), |i| self.schema.fields()[i].name().clone())
+        };
+        let names: Vec<String> = (0..width).map(shown).collect();
+        let same = schema.fields().len() == width
+            && names.iter().zip(schema.fields()).all(|(name, field)| name == field.name());
+        if same {
+            return Ok(plan);
+        }
+        let exprs: Vec<(Arc<dyn PhysicalExpr>, String)> = names
+            .into_iter()
+            .enumerate()
+            .map(|(i, name)| {
+                (Arc::new(Column::new(schema.field(i).name(), i)) as Arc<dyn PhysicalExpr>, name)
+            })
+            .collect();
+        Ok(Arc::new(ProjectionExec::try_new(exprs, plan)?))
+    }
+}
+
+fn file(part: &Arc<Part>) -> Result<PartitionedFile> {
+    let path = std::path::absolute(&part.path)?;
+    let location = object_store::path::Path::from_absolute_path(path)
+        .map_err(|e| DataFusionError::External(Box::new(e)))?;
+    let mut file = PartitionedFile::new(String::new(), part.bytes);
+    file.object_meta.location = location;
+    // The plan keeps the file from being removed.
+    Ok(file.with_extension(KeepPart(part.clone())))
+}
+
+/// Keeps a part's file while a plan may read it.
+struct KeepPart(#[expect(dead_code, reason = "held, not read")] Arc<Part>);
+
+#[async_trait]
+impl TableProvider for SnapshotTable {
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let projection = projection.unwrap_or(&all);
+        let schema = Arc::new(self.schema.project(projection)?);
+        let predicate = match conjunction(filters.to_vec()) {
+            Some(filter) => {
+                let df_schema = DFSchema::try_from(self.schema.clone())?;
+                let folded = state.create_physical_expr(filter, &df_schema)?;
+                Some(rename_columns(folded, &self.version.stored)?)
+            }
+            None => None,
+        };
+        let mut inputs = Vec::new();
+        inputs.extend(self.hot(projection, &schema)?);
+        let parts = self.prune(predicate.as_ref())?;
+        let (masked, whole): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|part| part.visible_from_us.is_some());
+        if !whole.is_empty() {
+            let partitions = state.config().target_partitions();
+            let scan = self.parts(&whole, projection, predicate.as_ref(), partitions)?;
+            inputs.push(self.renamed(scan, projection.len())?);
+        }
+        for part in masked {
+            let from_us = part.visible_from_us.unwrap_or(i64::MIN);
+            inputs.push(self.masked(part, from_us, projection, predicate.as_ref())?);
+        }
+        match inputs.len() {
+            0 => Ok(Arc::new(EmptyExec::new(schema))),
+            1 => Ok(inputs.remove(0)),
+            _ => UnionExec::try_new(inputs),
+        }
+    }
+
+    fn statistics(&self) -> Option<Statistics> {
+        let mut statistics = Statistics::new_unknown(&self.schema);
+        statistics.num_rows = Precision::Exact(usize::try_from(self.version.rows()).unwrap_or(usize::MAX));
+        Some(statistics)
+    }
+}
+
+/// The expression over the stored form's names; indices are the same.
+fn rename_columns(expr: Arc<dyn PhysicalExpr>, stored: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let renamed = expr.transform_up(|expr| {
+        let any: &dyn Any = expr.as_ref();
+        Ok(match any.downcast_ref::<Column>() {
+            Some(column) => {
+                let name = stored.field(column.index()).name();
+                Transformed::yes(Arc::new(Column::new(name, column.index())) as Arc<dyn PhysicalExpr>)
+            }
+            None => Transformed::no(expr),
+        })
+    })?;
+    Ok(renamed.data)
+}

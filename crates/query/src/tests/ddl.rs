@@ -1,0 +1,121 @@
+//! Statements that change tables.
+
+use super::*;
+
+#[test]
+fn create_table_takes_both_dialects() {
+    let mut world = World::new();
+    world.run("CREATE SCHEMA IF NOT EXISTS Shop; CREATE SCHEMA IF NOT EXISTS shop");
+    world.run(
+        "CREATE TABLE IF NOT EXISTS shop.Orders (
+           id bigint NOT NULL, sku varchar(20), paid boolean NULL, price double precision, small int2,
+           at timestamp with time zone, tag SYMBOL CAPACITY 256 CACHE INDEX, key uuid
+         ) timestamp(AT) PARTITION BY hour TTL 2 DAYS WAL;",
+    );
+    check(
+        &mut world,
+        &[
+            (
+                "SHOW CREATE TABLE SHOP.orders",
+                "ddl\nCREATE TABLE Shop.Orders (\n  \"id\" LONG,\n  \"sku\" VARCHAR,\n  \"paid\" BOOLEAN,\n  \"price\" DOUBLE,\n  \
+                 \"small\" SHORT,\n  \"at\" TIMESTAMP,\n  \"tag\" SYMBOL,\n  \"key\" VARCHAR\n) timestamp(\"at\") \
+                 PARTITION BY HOUR TTL 172800 SECONDS;",
+            ),
+            (
+                "CREATE TABLE shop.orders (a INT)",
+                "42P07 the table Shop.orders exists already (line 1, column 14); write CREATE TABLE IF NOT EXISTS",
+            ),
+            (
+                "CREATE TABLE x (a NUMERIC(10,2))",
+                "0A000 there is no type NUMERIC (line 1, column 19); use DOUBLE, or LONG in the smallest unit (cents)",
+            ),
+            (
+                "CREATE TABLE x (a INT PRIMARY KEY)",
+                "0A000 PRIMARY KEY is not supported (line 1, column 23); leave it out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
+            ),
+            (
+                "CREATE TABLE x (a INT, A LONG)",
+                "42701 the columns \"A\" and \"a\" have the same name; names match without case (line 1, column 14)",
+            ),
+            (
+                "CREATE TABLE x (a TIMESTAMP) timestamp(a) DEDUP UPSERT KEYS(a)",
+                "0A000 DEDUP UPSERT KEYS is not supported yet (line 1, column 43); leave it out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
+            ),
+            (
+                "CREATE TABLE x (a DUBLE)",
+                "0A000 there is no type DUBLE (line 1, column 19); did you mean \"DOUBLE\"?",
+            ),
+            (
+                "CREATE TABLE x (a INT) timestamp(b)",
+                "42703 the table x has no column \"b\" (line 1, column 34); did you mean \"a\"?",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn insert_takes_columns_in_any_order() {
+    let mut world = World::trips();
+    world.run("CREATE TABLE copy (ts TIMESTAMP, cab VARCHAR, price LONG) timestamp(ts)");
+    world.run("INSERT INTO copy (price, ts, cab) SELECT riders, ts, cab FROM trips WHERE riders IS NOT NULL");
+    check(
+        &mut world,
+        &[
+            ("SELECT cab, price FROM copy ORDER BY ts", "cab|price\na|1\nb|2\nc|4"),
+            (
+                "INSERT INTO copy (cab) VALUES ('x')",
+                "22000 no value is given for the time column \"ts\" (line 1, column 13); name it among the columns; now() is a value",
+            ),
+            (
+                "INSERT INTO copy VALUES (now(), 'x', 1, 2)",
+                "42601 4 values are given for 3 columns (line 1, column 18); the columns are ts, cab, price",
+            ),
+            (
+                "INSERT INTO copy (ts, kab) VALUES (now(), 'x')",
+                "42703 the table copy has no column \"kab\" (line 1, column 23); did you mean \"cab\"?",
+            ),
+            (
+                "INSERT INTO copy (ts, price) VALUES (NULL, 1)",
+                "22000 the time column \"ts\" cannot be NULL (line 1, column 30); give every row a time; now() is a value",
+            ),
+        ],
+    );
+    let error = world.error("INSERT INTO copy (ts, price) VALUES (now(), 1.5)");
+    assert!(error.contains("column \"price\" is LONG"), "{error}");
+    let error = world.error("INSERT INTO copy (ts) VALUES ('yesterday')");
+    assert!(error.contains("column \"ts\" is TIMESTAMP"), "{error}");
+}
+
+#[test]
+fn tables_go_and_rows_go() {
+    let mut world = World::trips();
+    world.run("TRUNCATE TABLE trips");
+    assert_eq!(world.run("SELECT count() FROM trips"), "count\n0\n");
+    world.run("ALTER TABLE trips SET TTL 7d; DROP TABLE trips; DROP TABLE IF EXISTS trips");
+    assert!(world.error("trips").contains("there is no table"));
+}
+
+#[test]
+fn session_statements_are_told_apart() {
+    let world = World::new();
+    let parse = |sql: &str| format!("{:?}", world.engine.parse_one(sql).unwrap());
+    assert_eq!(
+        parse("SET application_name TO 'psql'"),
+        "Set { name: \"application_name\", value: Some(\"psql\") }"
+    );
+    assert_eq!(
+        parse("SET search_path = ecommerce, public"),
+        "Set { name: \"search_path\", value: Some(\"ecommerce, public\") }"
+    );
+    assert_eq!(parse("RESET all"), "Set { name: \"all\", value: None }");
+    assert_eq!(parse("SHOW TRANSACTION ISOLATION LEVEL"), "Show(Variable(\"transaction_isolation\"))");
+    for (sql, tag) in [
+        ("BEGIN READ ONLY", "BEGIN"),
+        ("START TRANSACTION", "BEGIN"),
+        ("END", "COMMIT"),
+        ("ABORT", "ROLLBACK"),
+        ("DISCARD ALL", "DISCARD"),
+    ] {
+        assert_eq!(world.engine.parse_one(sql).unwrap().tag(), tag);
+    }
+}

@@ -1,0 +1,4 @@
+/** What tests see: the package, and what it does not show. */
+export * from "../src/index.js";
+export { compareDirected } from "../src/cell.js";
+export type { ClientMessage } from "../src/wire.js";

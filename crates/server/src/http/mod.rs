@@ -1,0 +1,103 @@
+//! HTTP: routes, bounds, and what handlers share.
+
+mod api;
+mod assets;
+mod body;
+mod error;
+mod exec;
+mod guard;
+mod health;
+mod serve;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::StatusCode,
+    middleware,
+    routing::{get, post},
+};
+use metrics_exporter_prometheus::PrometheusHandle;
+use nowcast_feed::FeedState;
+use nowcast_model::Clock;
+use nowcast_store::Store;
+use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer};
+
+use crate::{
+    config::Config,
+    dashboards::Library,
+    generate::Control,
+    sql::Sql,
+    stages::{Health, Ingest, LiveService, Rates},
+};
+
+pub use error::ApiError;
+pub use guard::Guard;
+pub use serve::serve;
+pub use write::table_name;
+
+/// What handlers share.
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where rows go.
+    pub ingest: Arc<Ingest>,
+    /// Where rows are.
+    pub store: Arc<Store>,
+    /// How statements run.
+    pub sql: Arc<Sql>,
+    /// Live queries.
+    pub live: LiveService,
+    /// The feed that they go out by.
+    pub feed: FeedState,
+    /// The dashboards.
+    pub dashboards: Library,
+    /// Whether all is well.
+    pub health: Arc<Health>,
+    /// Rows a second of each table.
+    pub rates: Arc<Rates>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// Stops and starts the demo's generator, where one runs.
+    pub generator: Option<Control>,
+}
+
+/// The whole of HTTP. The live feed is outside of the request timeout and of compression: its answers do not
+/// end.
+pub fn router(app: Arc<App>) -> Router {
+    let timeout = Duration::from_secs(app.config.raw.http.request_timeout_s.max(1));
+    let feed = app.feed.clone();
+    let guard = Arc::new(Guard::new(&app.config.raw.http));
+    let plain = Router::new()
+        .route("/write", post(write::lines).get(write::no_qwp))
+        .route("/api/v2/write", post(write::lines))
+        .route("/api/v1/ingest/{table}", post(write::objects))
+        .route("/read/v1", get(write::no_qwp))
+        .route("/settings", get(write::settings))
+        .route("/ping", get(write::ping).head(write::ping))
+        .route("/query", get(write::influx_query).post(write::influx_query))
+        .route("/exec", get(exec::get).post(exec::post))
+        .route("/api/v1/dashboards", get(api::dashboards))
+        .route("/api/v1/dashboards/{name}", get(api::dashboard))
+        .route("/api/v1/tables", get(api::tables))
+        .route("/api/v1/tables/{table}", get(api::table))
+        .route("/api/v1/status", get(api::status))
+        .route("/api/v1/demo", get(api::demo).post(api::set_demo))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/health", get(health::influx))
+        .route("/metrics", get(health::metrics))
+        .route("/api/{*rest}", get(no_route).post(no_route))
+        .fallback(assets::serve)
+        .with_state(app)
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout))
+        .layer(CompressionLayer::new());
+    Router::new().merge(nowcast_feed::router(feed)).merge(plain).layer(middleware::from_fn_with_state(guard, guard::check))
+}
+
+async fn no_route(uri: axum::http::Uri) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, format!("there is no route {}", uri.path())).hint("see docs/http.md")
+}

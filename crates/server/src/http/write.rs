@@ -1,0 +1,199 @@
+//! Rows in over HTTP: line protocol as QuestDB and InfluxDB take it, JSON, NDJSON; and the handshakes of their
+//! clients.
+//!
+//! A request is one record: all of it is written, or, if one line is bad, nothing.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use nowcast_model::TableName;
+use nowcast_sources::{Decoded, LineError, Precision, Sink, WriteError, json, line};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{App, body, error::ApiError};
+
+/// Bodies above this are decoded where they do not hold up other connections.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// `?precision=` and what InfluxDB clients send besides, which has no meaning here: one server is one database.
+#[derive(Debug, Deserialize)]
+pub struct WriteQuery {
+    precision: Option<String>,
+}
+
+/// `POST /write` and `POST /api/v2/write`.
+pub async fn lines(
+    State(app): State<Arc<App>>,
+    Query(query): Query<WriteQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let precision = precision(query.precision.as_deref())?.unwrap_or(Precision::Nanoseconds);
+    let bytes = body::read(&headers, body, app.config.raw.http.body_bytes_max).await?;
+    let options = line::LineOptions::new(precision, app.clock.now_us());
+    let decode = || line::decode_all(&bytes, &options);
+    let decoded = if bytes.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(decode) } else { decode() };
+    let decoded = decoded.map_err(|error| bad_line(&error))?;
+    write(&app, decoded).await
+}
+
+/// `?timestamp=COLUMN&precision=…`
+#[derive(Debug, Deserialize)]
+pub struct IngestQuery {
+    timestamp: Option<String>,
+    precision: Option<String>,
+}
+
+/// `POST /api/v1/ingest/{table}`: a JSON object, an array of objects, or one object a line.
+pub async fn objects(
+    State(app): State<Arc<App>>,
+    Path(table): Path<String>,
+    Query(query): Query<IngestQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let precision = precision(query.precision.as_deref())?;
+    let bytes = body::read(&headers, body, app.config.raw.http.body_bytes_max).await?;
+    let options = json::JsonOptions {
+        table: table_name(&table),
+        timestamp_column: query.timestamp,
+        precision,
+        now_us: app.clock.now_us(),
+    };
+    let decode = || json::decode_all(&bytes, &options);
+    let decoded = if bytes.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(decode) } else { decode() };
+    let decoded = decoded.map_err(|error| bad_line(&error))?;
+    write(&app, decoded).await
+}
+
+/// `schema.table`, or a table of `public`.
+pub fn table_name(text: &str) -> TableName {
+    match text.split_once('.') {
+        Some((schema, table)) => TableName::new(schema, table),
+        None => TableName::public(text),
+    }
+}
+
+fn precision(text: Option<&str>) -> Result<Option<Precision>, ApiError> {
+    text.filter(|text| !text.is_empty()).map(Precision::parse).transpose().map_err(|error| {
+        ApiError::line_protocol(StatusCode::BAD_REQUEST, &error.to_string(), 0, 0, "use ns, us, ms, s, m or h")
+    })
+}
+
+async fn write(app: &App, decoded: Decoded) -> Result<Response, ApiError> {
+    if decoded.batches.is_empty() {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let Decoded { batches, lines } = decoded;
+    app.ingest.write(batches, true).await.map_err(|error| refused(&error, &lines))?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn bad_line(error: &LineError) -> ApiError {
+    let message = format!("{}; nothing was written", error.cause);
+    ApiError::line_protocol(StatusCode::BAD_REQUEST, &message, error.line, error.column, &error.hint)
+}
+
+fn refused(error: &WriteError, lines: &[Vec<u64>]) -> ApiError {
+    match error {
+        WriteError::Refused { table, column, cause, hint, batch, row } => {
+            let rows = lines.get(*batch);
+            let line = rows.and_then(|rows| rows.get(row.unwrap_or(0))).copied().unwrap_or(0);
+            let place = column.as_ref().map(|column| format!(", column {column:?}")).unwrap_or_default();
+            let message = format!("table {table:?}{place}: {cause}; nothing was written");
+            ApiError::line_protocol(StatusCode::BAD_REQUEST, &message, line, 0, hint)
+        }
+        WriteError::Busy { retry_after_s } => {
+            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+            error.retry_after(*retry_after_s)
+        }
+        WriteError::ReadOnly(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+        WriteError::TooLarge { .. } => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
+    }
+}
+
+/// `GET /settings`: what the QuestDB clients ask before they choose a protocol version.
+pub async fn settings() -> Response {
+    Json(json!({
+        "config": {
+            "release.type": "OSS",
+            "release.version": env!("CARGO_PKG_VERSION"),
+            "acl.enabled": false,
+            "line.proto.support.versions": [1, 2, 3],
+            "ilp.proto.transports": ["tcp", "http"],
+            "cairo.max.file.name.length": nowcast_model::limits::NAME_BYTES_MAX,
+        },
+        "preferences.version": 0,
+        "preferences": {},
+    }))
+    .into_response()
+}
+
+/// `GET /ping`: how InfluxDB 1 clients see whether anybody is there.
+pub async fn ping() -> Response {
+    let version = HeaderValue::from_static(concat!("nowcast-", env!("CARGO_PKG_VERSION")));
+    let headers = [(header::HeaderName::from_static("x-influxdb-version"), version)];
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// `?q=` or the form field `q`.
+#[derive(Debug, Default, Deserialize)]
+pub struct InfluxQuery {
+    q: Option<String>,
+}
+
+/// `/query`: InfluxDB 1 clients create their database here; one server is one database, so that is done.
+pub async fn influx_query(Query(query): Query<InfluxQuery>, body: axum::body::Bytes) -> Result<Response, ApiError> {
+    let form = || form_field(&body, "q");
+    let text = query.q.or_else(form).unwrap_or_default();
+    let words: Vec<String> = text.split_whitespace().take(2).map(str::to_uppercase).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["CREATE", "DATABASE" | "RETENTION"] | ["SHOW", "DATABASES"] => {
+            Ok(Json(json!({ "results": [{ "statement_id": 0 }] })).into_response())
+        }
+        _ => {
+            let error = ApiError::new(StatusCode::BAD_REQUEST, "InfluxQL is not spoken here, but for CREATE DATABASE");
+            Err(error.hint("send SQL to /exec?query=…, or over the PostgreSQL wire"))
+        }
+    }
+}
+
+/// A field of a form body.
+pub fn form_field(body: &[u8], name: &str) -> Option<String> {
+    body.split(|&byte| byte == b'&').find_map(|pair| {
+        let mut parts = pair.splitn(2, |&byte| byte == b'=');
+        (parts.next()? == name.as_bytes()).then(|| percent_decode(parts.next().unwrap_or_default()))
+    })
+}
+
+fn percent_decode(text: &[u8]) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        let hex = |i: usize| text.get(i).and_then(|&b| char::from(b).to_digit(16));
+        match (text[at], hex(at + 1), hex(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+                continue;
+            }
+            (b'+', ..) => out.push(b' '),
+            (byte, ..) => out.push(byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// QuestDB's newer protocol, over WebSocket on the same path: refused with what to use.
+pub async fn no_qwp() -> ApiError {
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "QuestDB's QWP protocol is not spoken here")
+        .hint("use line protocol: `http::addr=HOST:9000;` or `tcp::addr=HOST:9009;` as the client's configuration")
+}

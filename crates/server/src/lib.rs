@@ -1,0 +1,18 @@
+//! The nowcast binary: configuration, command line, stages, HTTP and PostgreSQL wire.
+//!
+//! Read [`stages`] for how data flows, [`http`] and [`pg`] for what the outside sees, [`cli`] and [`config`]
+//! for what a user can set.
+
+pub mod cli;
+pub mod client;
+pub mod config;
+pub mod dashboards;
+pub mod demo;
+pub mod generate;
+pub mod http;
+pub mod lock;
+pub mod pg;
+pub mod run;
+pub mod sql;
+pub mod stages;
+pub mod telemetry;

@@ -1,0 +1,296 @@
+//! From decoded batches to the log: admission, back-pressure, acknowledgement, and what was refused.
+//!
+//! A write reserves its bytes first ([`Ingest::append`] waits for them, at most `BUSY_AFTER` over HTTP), so
+//! that what waits for the disk is bounded by `log.queue_bytes_max` however many clients push. Then the
+//! registry conforms it and queues it, under one lock: the order of admission is the order of the log. The
+//! reservation ends when the log has answered.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arrow::{
+    array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    datatypes::{Int32Type, Schema},
+};
+use futures::future::BoxFuture;
+use metrics::counter;
+use nowcast_log::{Committed, LogHandle};
+use nowcast_model::{
+    Batch, Clock, Column, ColumnType, Event, Item, PartitionBy, TableName, TableSchema,
+    limits::RECORD_BYTES_MAX,
+};
+use nowcast_sources::{Rejected, Sink, WriteError};
+use nowcast_store::{Refusal, Store};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use nowcast_model::Offset;
+
+/// A write that finds no room for so long is told to come back.
+const BUSY_AFTER: Duration = Duration::from_secs(5);
+
+/// What it is told.
+const RETRY_AFTER_S: u64 = 1;
+
+/// Every write counts at least this much against the queue: callbacks and headers are not free.
+const WRITE_BYTES_MIN: usize = 1_024;
+
+/// Bytes of one write in memory. Encoded it is hardly ever larger, and then by headers alone.
+const WRITE_BYTES_MAX: usize = RECORD_BYTES_MAX / 8 * 7;
+
+/// The queue is counted in KiB, since a semaphore's permits are 32 bits.
+const PERMIT_BYTES: usize = 1_024;
+
+/// Lines for `rejected` that wait to be written, and how many are written a second.
+const REJECTED_MAX: usize = 1_000;
+
+/// The system table of refused lines, kept for a week.
+pub const REJECTED_TABLE: &str = "rejected";
+const REJECTED_TTL_S: u64 = 7 * 86_400;
+
+/// Takes writes from every source.
+pub struct Ingest {
+    store: Arc<Store>,
+    log: LogHandle,
+    clock: Arc<dyn Clock>,
+    permits: Arc<Semaphore>,
+    permits_max: u32,
+    applied: watch::Receiver<Offset>,
+    /// Held for one push; never across `.await`.
+    rejected: Mutex<Vec<(i64, Rejected)>>,
+    rejected_dropped: AtomicU64,
+}
+
+/// Why a record was not written.
+#[derive(Debug)]
+pub enum AppendError {
+    /// It does not fit the tables.
+    Refused(Refusal),
+    /// It never reached the log, or the log refused it.
+    Write(WriteError),
+}
+
+impl AppendError {
+    /// In the form that sources speak.
+    pub fn into_write_error(self) -> WriteError {
+        match self {
+            AppendError::Write(error) => error,
+            AppendError::Refused(refusal) => WriteError::Refused {
+                table: refusal.table,
+                column: refusal.column,
+                cause: refusal.cause,
+                hint: refusal.hint,
+                batch: refusal.batch,
+                row: refusal.row,
+            },
+        }
+    }
+}
+
+impl Ingest {
+    /// An ingest stage in front of `log`. At most `queue_bytes_max` wait for the disk.
+    pub fn new(
+        store: Arc<Store>,
+        log: LogHandle,
+        clock: Arc<dyn Clock>,
+        queue_bytes_max: usize,
+        applied: watch::Receiver<Offset>,
+    ) -> Ingest {
+        // One record must always fit, or it would wait for ever.
+        let bytes = queue_bytes_max.max(RECORD_BYTES_MAX);
+        let permits_max = u32::try_from(bytes / PERMIT_BYTES).unwrap_or(u32::MAX >> 4);
+        Ingest {
+            store,
+            log,
+            clock,
+            permits: Arc::new(Semaphore::new(permits_max as usize)),
+            permits_max,
+            applied,
+            rejected: Mutex::default(),
+            rejected_dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Queues `items` as one record and returns what becomes ready when the record is durable.
+    ///
+    /// # Errors
+    /// The items do not fit their tables, or there is no room in time (`busy_after`; `None` waits for ever).
+    pub async fn append(
+        &self,
+        items: Vec<Item>,
+        busy_after: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
+        let bytes: usize = items.iter().map(item_bytes).sum::<usize>().max(WRITE_BYTES_MIN);
+        // Told before admission: the registry must not learn of tables that the log then refuses.
+        if bytes > WRITE_BYTES_MAX {
+            return Err(AppendError::Write(WriteError::TooLarge { bytes, bytes_max: WRITE_BYTES_MAX }));
+        }
+        let wanted = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).min(self.permits_max);
+        let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted);
+        let permit = match busy_after {
+            None => acquire.await,
+            Some(after) => tokio::time::timeout(after, acquire)
+                .await
+                .map_err(|_| AppendError::Write(WriteError::Busy { retry_after_s: RETRY_AFTER_S }))?,
+        };
+        // The semaphore is never closed.
+        let permit = permit.map_err(|_| AppendError::Write(WriteError::ReadOnly("shutting down".into())))?;
+        let rows: u64 = items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum();
+        let (sender, receiver) = oneshot::channel();
+        let log = &self.log;
+        self.store
+            .registry()
+            .admit(items, |items| {
+                if items.is_empty() {
+                    // A table that exists was to be made: there is nothing to log, and nothing to wait for.
+                    let end = log.end();
+                    let _ = sender.send(Ok(Committed { offset: end, end }));
+                    return;
+                }
+                let done = Box::new(move |outcome| {
+                    drop(permit);
+                    // The writer may have gone; the record stands all the same.
+                    let _ = sender.send(outcome);
+                });
+                log.append(items, None, bytes, done);
+            })
+            .map_err(AppendError::Refused)?;
+        counter!("nowcast_ingest_rows_total").increment(rows);
+        Ok(Pending { receiver })
+    }
+
+    /// Appends and waits until the record is durable and queries see it.
+    ///
+    /// # Errors
+    /// As [`Ingest::append`], and what the log answers.
+    pub async fn append_visible(&self, items: Vec<Item>) -> Result<(), AppendError> {
+        let committed = self.append(items, Some(BUSY_AFTER)).await?.durable().await?;
+        let mut applied = self.applied.clone();
+        // The sender lives as long as the apply thread; without it the process is ending.
+        let _ = applied.wait_for(|position| *position >= committed.end).await;
+        Ok(())
+    }
+
+    /// Writes what was rejected since the last call to the table `rejected`.
+    pub async fn write_rejected(&self) {
+        let waiting = std::mem::take(&mut *self.rejected.lock().unwrap_or_else(PoisonError::into_inner));
+        let dropped = self.rejected_dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            tracing::warn!(dropped, "more lines were refused than the table `rejected` takes a second");
+        }
+        if waiting.is_empty() {
+            return;
+        }
+        let items = vec![Item::Event(Event::CreateTable { schema: rejected_schema() }), rejected_rows(&waiting)];
+        if let Err(error) = self.append(items, None).await {
+            tracing::warn!(?error, "cannot write the table `rejected`");
+        }
+    }
+}
+
+/// A record on its way to the disk.
+pub struct Pending {
+    receiver: oneshot::Receiver<Result<Committed, nowcast_log::LogError>>,
+}
+
+impl Pending {
+    /// Ready once the record is on the disk.
+    ///
+    /// # Errors
+    /// The log could not write it; then it takes no more writes, or the record is too large.
+    pub async fn durable(self) -> Result<Committed, AppendError> {
+        match self.receiver.await {
+            Ok(Ok(committed)) => Ok(committed),
+            Ok(Err(error)) => Err(AppendError::Write(log_error(&error))),
+            Err(_) => Err(AppendError::Write(WriteError::ReadOnly("the server is shutting down".into()))),
+        }
+    }
+}
+
+fn log_error(error: &nowcast_log::LogError) -> WriteError {
+    match error {
+        nowcast_log::LogError::TooLarge { bytes, max } => {
+            WriteError::TooLarge { bytes: *bytes, bytes_max: *max }
+        }
+        other => WriteError::ReadOnly(other.to_string()),
+    }
+}
+
+fn item_bytes(item: &Item) -> usize {
+    match item {
+        Item::Rows(batch) => batch.bytes(),
+        Item::Event(_) => 256,
+    }
+}
+
+impl Sink for Ingest {
+    fn write(&self, batches: Vec<Batch>, durable: bool) -> BoxFuture<'_, Result<(), WriteError>> {
+        Box::pin(async move {
+            let items = batches.into_iter().map(Item::Rows).collect();
+            // A stream has nobody to tell to come back: it waits, and its socket is not read meanwhile.
+            let busy_after = durable.then_some(BUSY_AFTER);
+            let pending = self.append(items, busy_after).await.map_err(AppendError::into_write_error)?;
+            if durable {
+                pending.durable().await.map_err(AppendError::into_write_error)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn reject(&self, rejected: Rejected) {
+        counter!("nowcast_ingest_rejected_total").increment(1);
+        let mut waiting = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < REJECTED_MAX {
+            waiting.push((self.clock.now_us(), rejected));
+        } else {
+            self.rejected_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn rejected_schema() -> TableSchema {
+    TableSchema {
+        name: TableName::public(REJECTED_TABLE),
+        columns: vec![
+            Column::new("timestamp", ColumnType::Timestamp),
+            Column::new("source", ColumnType::Symbol),
+            Column::new("peer", ColumnType::Varchar),
+            Column::new("line", ColumnType::Long),
+            Column::new("line_column", ColumnType::Long),
+            Column::new("cause", ColumnType::Varchar),
+            Column::new("text", ColumnType::Varchar),
+        ],
+        timestamp: Some(0),
+        partition_by: PartitionBy::Day,
+        ttl_s: Some(REJECTED_TTL_S),
+        dedup_keys: Vec::new(),
+    }
+}
+
+fn rejected_rows(waiting: &[(i64, Rejected)]) -> Item {
+    let schema = rejected_schema();
+    let text = |get: fn(&Rejected) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(waiting.iter().map(|(_, rejected)| get(rejected))))
+    };
+    let long = |get: fn(&Rejected) -> u64| -> ArrayRef {
+        let values = waiting.iter().map(|(_, rejected)| i64::try_from(get(rejected)).unwrap_or(i64::MAX));
+        Arc::new(Int64Array::from_iter_values(values))
+    };
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(TimestampMicrosecondArray::from_iter_values(waiting.iter().map(|(at_us, _)| *at_us))),
+        Arc::new(DictionaryArray::<Int32Type>::from_iter(waiting.iter().map(|(_, r)| r.source.as_str()))),
+        text(|r| &r.peer),
+        long(|r| r.line),
+        long(|r| u64::from(r.column)),
+        text(|r| &r.cause),
+        text(|r| &r.text),
+    ];
+    let fields: Vec<_> = schema.stored().fields().iter().take(columns.len()).cloned().collect();
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .expect("the columns were made in the schema's order and types, one value a line");
+    Item::Rows(Batch { table: schema.name, rows, timestamp: Some(0) })
+}

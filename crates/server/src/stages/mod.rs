@@ -1,0 +1,372 @@
+//! The stages, and how they are joined.
+//!
+//! ```text
+//! sources ─► Ingest ─► log thread ─► apply thread ─► LiveTables ─► feed
+//!                                      │  ▲
+//!                                 Work ▼  │ Command
+//!                                   LiveService (query runtime)
+//! ```
+//!
+//! [`Server::start`] opens the data, replays the log, and only then lets anybody in; [`Server::stop`] goes the
+//! other way round: nobody is let in, the log is drained, everything is applied, hot rows become parts.
+
+mod apply;
+mod flush;
+mod health;
+mod ingest;
+mod listen;
+mod live;
+mod rates;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use nowcast_feed::{FeedLimits, FeedState};
+use nowcast_log::{Durability, Log, LogHandle, LogOptions, RealDisk};
+use nowcast_model::{Clock, Epoch, Item};
+use nowcast_query::{QueryEngine, QueryOptions};
+use nowcast_sources::{Sink, ilp_tcp};
+use nowcast_store::{Store, StoreOptions};
+use nowcast_views::{Engine, EngineStats, LiveTables, ViewLimits};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    config::Config,
+    dashboards::Library,
+    generate::Control,
+    http::{self, App, Guard},
+    lock::DataLock,
+    pg::{self, PgCatalog},
+    sql::Sql,
+};
+
+pub use health::Health;
+pub use ingest::{AppendError, Ingest};
+pub use listen::{ListenError, Listeners};
+pub use live::LiveService;
+pub use rates::Rates;
+
+/// How often partitions past their TTL are looked for.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the last flush may take; what it does not reach is replayed from the log.
+const LAST_FLUSH: Duration = Duration::from_millis(2_500);
+
+/// A running server.
+pub struct Server {
+    /// Where it listens: the page, then line protocol, then the PostgreSQL wire.
+    pub addresses: Addresses,
+    /// Where rows go, for sources inside the process.
+    pub ingest: Arc<Ingest>,
+    /// Runs SQL.
+    pub sql: Arc<Sql>,
+    /// The tables.
+    pub store: Arc<Store>,
+    shutdown: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+    feed: FeedState,
+    log: LogHandle,
+    apply: JoinHandle<()>,
+    flush: JoinHandle<()>,
+    flush_stop: std::sync::mpsc::Sender<()>,
+    _lock: DataLock,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone)]
+pub struct Addresses {
+    /// The page, REST, the feed.
+    pub http: Vec<SocketAddr>,
+    /// Line protocol.
+    pub ilp: Option<SocketAddr>,
+    /// The PostgreSQL wire.
+    pub pg: Option<SocketAddr>,
+}
+
+/// What a server is started with, besides its settings.
+pub struct Start {
+    /// The settings.
+    pub config: Config,
+    /// The sockets.
+    pub listeners: Listeners,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    /// Where queries run.
+    pub query_runtime: Handle,
+    /// The demo's generator, if there is one.
+    pub generator: Option<Control>,
+}
+
+impl Server {
+    /// Opens the data directory, replays the log, listens.
+    ///
+    /// # Errors
+    /// The directory is in use or damaged; each error says what to do.
+    pub async fn start(start: Start) -> anyhow::Result<Server> {
+        let Start { config, listeners, clock, metrics, query_runtime, generator } = start;
+        let raw = &config.raw;
+        let lock = DataLock::take(&config.data)?;
+        let began = Instant::now();
+        let store_options = StoreOptions {
+            hot_bytes_max: or_share(raw.memory.hot_bytes_max),
+            ..StoreOptions::default()
+        };
+        let (store, replay_from) = Store::open(&config.data.join("store"), store_options, Arc::clone(&clock))
+            .context("cannot open the store")?;
+        let (log, recovery) = Log::open(log_options(&config), Arc::new(RealDisk), Arc::clone(&clock))
+            .context("cannot open the log")?;
+        if let Some(cut) = &recovery.cut {
+            tracing::warn!(?cut, "the log ended in the middle of a write that nobody was told of; it was cut");
+        }
+        for damage in &recovery.damages {
+            tracing::error!(?damage, "records of the log are damaged and were set aside");
+        }
+        let damages = recovery.damages.iter().map(|damage| format!("{damage:?}")).collect();
+        let end = log.end();
+        anyhow::ensure!(
+            store.manifest_position() <= end,
+            "the store in {} has rows up to {}, its log ends at {end}: files of the log are missing; restore them, \
+             or begin with an empty directory",
+            config.data.display(),
+            store.manifest_position(),
+        );
+        let (log, tail) = log.start(replay_from.min(end)).context("cannot start the log")?;
+        let health = Arc::new(Health::new(log.clone(), damages));
+
+        let limits = ViewLimits {
+            rows_max: raw.views.rows_max,
+            state_bytes_max: raw.views.state_bytes_max,
+            ..ViewLimits::default()
+        };
+        let tables = LiveTables::new();
+        let stats = Arc::new(Mutex::new(EngineStats::default()));
+        let (commands, command_receiver) = apply::commands(&tail);
+        let (applied_sender, mut applied) = watch::channel(store.snapshot().position);
+        let (work_sender, work) = mpsc::unbounded_channel();
+        let thread = apply::Apply {
+            tail,
+            store: Arc::clone(&store),
+            engine: Engine::new(limits, Arc::clone(&tables)),
+            clock: Arc::clone(&clock),
+            applied: applied_sender,
+            work: work_sender,
+            stats: Arc::clone(&stats),
+        };
+        let apply_health = Arc::clone(&health);
+        let apply = std::thread::Builder::new().name("nowcast-apply".into()).spawn(move || {
+            if let Err(reason) = thread.run(command_receiver) {
+                tracing::error!(reason, "the apply thread ended: new rows are not shown until a restart");
+                apply_health.apply_failed(reason);
+            }
+        })?;
+        while *applied.borrow() < end {
+            let reached = applied.wait_for(|position| *position >= end);
+            match tokio::time::timeout(Duration::from_secs(2), reached).await.map(|moved| moved.is_ok()) {
+                Ok(true) => {}
+                Ok(false) => anyhow::bail!("the log cannot be replayed: {}", health.reasons().join("; ")),
+                Err(_) => tracing::info!("replaying the log: at {} of {end}", *applied.borrow()),
+            }
+        }
+        health.replayed();
+        tracing::debug!(elapsed = ?began.elapsed(), position = %end, "the data is open");
+
+        let queue_bytes_max = raw.log.queue_bytes_max;
+        let ingest = Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied);
+        let ingest = Arc::new(ingest);
+        let query_options =
+            QueryOptions { memory_bytes_max: or_share(raw.query.memory_bytes_max), ..QueryOptions::default() };
+        let engine = Arc::new(QueryEngine::new(query_options)?);
+        let sql = Arc::new(Sql::new(
+            Arc::clone(&engine),
+            Arc::clone(&store),
+            Arc::clone(&ingest),
+            Arc::clone(&clock),
+            query_runtime.clone(),
+            raw.query.concurrent_max,
+            Duration::from_secs(raw.query.timeout_s.max(1)),
+        ));
+        let dashboards = Library::open(&config.data.join("dashboards")).context("cannot open the dashboards")?;
+        let live = LiveService::new(live::LiveParts {
+            sql: Arc::clone(&sql),
+            dashboards: dashboards.clone(),
+            commands,
+            tables: Arc::clone(&tables),
+            limits,
+            count_max: raw.views.count_max,
+            linger: Duration::from_secs(raw.views.linger_s),
+            runtime: query_runtime,
+            stats,
+        });
+        let epoch = Epoch::new(rand::random());
+        let guard = Guard::new(&raw.http);
+        let allow_origin = Arc::new(move |headers: &_| guard.origin_allowed(headers));
+        let feed_limits = feed_limits(&config);
+        let feed = FeedState::with_origin(tables, Arc::new(live.clone()), epoch, feed_limits, allow_origin);
+
+        let (shutdown, shut) = watch::channel(false);
+        let rates = Arc::new(Rates::default());
+        let app = Arc::new(App {
+            config: Arc::new(config.clone()),
+            clock: Arc::clone(&clock),
+            ingest: Arc::clone(&ingest),
+            store: Arc::clone(&store),
+            sql: Arc::clone(&sql),
+            live: live.clone(),
+            feed: feed.clone(),
+            dashboards: dashboards.clone(),
+            health: Arc::clone(&health),
+            rates: Arc::clone(&rates),
+            metrics,
+            generator,
+        });
+        let mut tasks = JoinSet::new();
+        let addresses = Addresses {
+            http: listeners.http.iter().map(tokio::net::TcpListener::local_addr).collect::<Result<_, _>>()?,
+            ilp: listeners.ilp.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?,
+            pg: listeners.pg.as_ref().map(tokio::net::TcpListener::local_addr).transpose()?,
+        };
+        let router = http::router(app);
+        for listener in listeners.http {
+            tasks.spawn(http::serve(listener, router.clone(), shut.clone()));
+        }
+        if let Some(listener) = listeners.ilp {
+            let options = ilp_tcp::IlpOptions {
+                connections_max: raw.ilp.connections_max,
+                line_bytes_max: raw.ilp.line_bytes_max,
+                clock: Arc::clone(&clock),
+                ..ilp_tcp::IlpOptions::default()
+            };
+            let (sink, shut) = (Arc::clone(&ingest) as Arc<dyn Sink>, shut.clone());
+            tasks.spawn(async move {
+                if let Err(error) = ilp_tcp::serve(listener, sink, options, shut).await {
+                    tracing::error!(%error, "line protocol over TCP ended");
+                }
+            });
+        }
+        if let Some(listener) = listeners.pg {
+            let catalog = PgCatalog::new(engine, Arc::clone(&store), Arc::clone(&clock))?;
+            let catalog = Arc::new(catalog);
+            tasks.spawn(pg::serve(listener, raw.pg.clone(), Arc::clone(&sql), catalog, shut.clone()));
+        }
+        tasks.spawn(live.clone().run_work(work));
+        tasks.spawn(housekeeping(Arc::clone(&ingest), Arc::clone(&store), live, dashboards, rates, clock));
+        let (flush_stop, flush_stopped) = std::sync::mpsc::channel();
+        let flush = flush::start(Arc::clone(&store), log.clone(), health, flush_stopped)?;
+        Ok(Server {
+            addresses, ingest, sql, store, shutdown, tasks, feed, log, apply, flush, flush_stop, _lock: lock,
+        })
+    }
+
+    /// Ends in order, within five seconds: no new requests, the log drained and applied, hot rows in parts.
+    pub async fn stop(mut self) {
+        self.shutdown.send_replace(true);
+        self.feed.close();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // The housekeeping and the work loop have no end of their own; sockets get their time.
+        let _ = tokio::time::timeout(Duration::from_millis(1_700), ended).await;
+        self.tasks.abort_all();
+        let _ = self.flush_stop.send(());
+        let last = tokio::task::spawn_blocking(move || {
+            self.log.stop();
+            let applied = self.apply.join();
+            let flushed = self.flush.join();
+            if applied.is_err() || flushed.is_err() {
+                tracing::error!("a thread ended with a panic");
+                return;
+            }
+            if let Err(error) = self.store.flush(true) {
+                tracing::warn!(%error, "the last flush failed; the next start replays the log");
+            }
+        });
+        if tokio::time::timeout(LAST_FLUSH, last).await.is_err() {
+            tracing::info!("the last flush takes too long; the next start replays the log");
+        }
+    }
+}
+
+/// What happens by the clock: once a second, once a minute, and when dashboards change.
+async fn housekeeping(
+    ingest: Arc<Ingest>,
+    store: Arc<Store>,
+    live: LiveService,
+    dashboards: Library,
+    rates: Arc<Rates>,
+    clock: Arc<dyn Clock>,
+) {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    let mut changed = dashboards.subscribe();
+    let mut retention = Instant::now();
+    loop {
+        tokio::select! {
+            _ = second.tick() => {}
+            change = changed.changed() => {
+                if change.is_ok() {
+                    live.dashboards_changed().await;
+                }
+                continue;
+            }
+        }
+        rates.sample(clock.now_us(), &store.snapshot());
+        ingest.write_rejected().await;
+        live.reap().await;
+        if retention.elapsed() >= RETENTION_INTERVAL {
+            retention = Instant::now();
+            let items: Vec<Item> = store.expired(clock.now_us()).into_iter().map(Item::Event).collect();
+            if !items.is_empty()
+                && let Err(error) = ingest.append(items, None).await
+            {
+                tracing::warn!(?error, "old partitions cannot be dropped");
+            }
+        }
+    }
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    let raw = &config.raw.log;
+    let mut options = LogOptions::new(config.data.join("log"));
+    options.segment_bytes_max = raw.segment_bytes_max;
+    options.ring_bytes_max = raw.ring_bytes_max;
+    if raw.durability == "relaxed" {
+        options.durability = Durability::Relaxed;
+    }
+    options
+}
+
+fn feed_limits(config: &Config) -> FeedLimits {
+    let raw = &config.raw.feed;
+    FeedLimits {
+        push_interval: Duration::from_millis(raw.push_interval_ms),
+        connections_max: raw.connections_max,
+        subscriptions_max: raw.subscriptions_max,
+        stall_timeout: Duration::from_millis(raw.stall_ms_max),
+        ..FeedLimits::default()
+    }
+}
+
+/// A setting, or an eighth of what the process may use of the machine's memory.
+fn or_share(setting: usize) -> usize {
+    if setting > 0 {
+        return setting;
+    }
+    let cgroup = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let cgroup = cgroup.and_then(|text| text.trim().parse::<usize>().ok());
+    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+        line.split_whitespace().nth(1)?.parse::<usize>().ok()?.checked_mul(1_024)
+    });
+    let bytes = cgroup.into_iter().chain(machine).min().unwrap_or(2 << 30);
+    (bytes / 8).max(64 << 20)
+}

@@ -1,0 +1,35 @@
+# Two commands: `make demo` shows theLook live, `make test` runs every test. Both install what they lack.
+.PHONY: demo test lint rust-test clients-test browser-test web bench bench-long clean help
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+demo: ## build what is missing, start the shop, print the address (ARGS="--http 127.0.0.1:9100")
+	@xtask/demo.sh $(ARGS)
+
+test: ## every test: lints, Rust, page, official clients, browser
+	@xtask/test.sh all
+
+lint: ## formatting, clippy, licences
+	@xtask/test.sh lint
+
+rust-test: ## Rust tests alone
+	@xtask/test.sh rust
+
+clients-test: ## the official clients against a real server
+	@xtask/test.sh clients
+
+browser-test: ## the page in Chromium
+	@xtask/test.sh browser
+
+web: ## the page, into web/dist
+	@xtask/test.sh web
+
+bench: ## ingest and freshness, the short form
+	@xtask/bench.sh
+
+bench-long: ## the same over 20 million rows, with flushes
+	@xtask/bench.sh --long
+
+clean: ## built pages and test leftovers; compiled dependencies stay in their cache
+	rm -rf web/dist web/node_modules clients/js/node_modules tests/browser/node_modules

@@ -1,0 +1,82 @@
+"""What was acknowledged is there after kill -9; what was not may be."""
+
+import threading
+import urllib.error
+import http.client
+
+
+def test_kill_9_loses_no_acknowledged_row(own_server):
+    server = own_server()
+    acknowledged = []
+    attempted = []
+    lock = threading.Lock()
+
+    def write(writer):
+        connection = http.client.HTTPConnection("127.0.0.1", server.http_port, timeout=10)
+        for number in range(100_000):
+            row = writer * 1_000_000 + number
+            with lock:
+                attempted.append(row)
+            try:
+                connection.request("POST", "/write", f"kills id={row}i,half={row}.5\n".encode())
+                response = connection.getresponse()
+                response.read()
+                if response.status != 204:
+                    return
+            except (OSError, http.client.HTTPException):
+                return
+            with lock:
+                acknowledged.append(row)
+                enough = len(acknowledged) >= 400
+            if enough:
+                go.set()
+
+    go = threading.Event()
+    for _ in range(3):
+        go.clear()
+        acknowledged_before = len(acknowledged)
+        base = (len(attempted) // 1_000_000 + 1) * 10
+        writers = [threading.Thread(target=write, args=(base + i + 100 * acknowledged_before,)) for i in range(6)]
+        [writer.start() for writer in writers]
+        assert go.wait(60)
+        server.kill()
+        [writer.join() for writer in writers]
+        server.start()
+        stored = {row[0] for row in server.exec("SELECT id FROM kills")}
+        lost = set(acknowledged) - stored
+        assert not lost, f"{len(lost)} acknowledged rows are gone"
+        assert stored <= set(attempted)
+        count = server.exec("SELECT count(), count(DISTINCT id) FROM kills")[0]
+        assert count[0] == count[1], "a row came back twice"
+
+
+def test_sigterm_ends_within_five_seconds_and_keeps_everything(own_server):
+    server = own_server()
+    body = "".join(f"many,k=k{i % 10} v={i}i\n" for i in range(50_000)).encode()
+    assert server.post("/write", body)[0] == 204
+    assert server.stop() < 5
+    server.start()
+    assert server.exec("SELECT count(), sum(v) FROM many") == [[50_000, 1_249_975_000]]
+    assert server.get("/readyz")[0] == 200
+
+
+def test_a_data_directory_has_one_owner(own_server, tmp_path):
+    import subprocess
+    from conftest import BINARY
+
+    server = own_server()
+    arguments = [BINARY, "serve", "--data", str(server.data), "--http", "127.0.0.1:0", "--ilp", "off", "--pg", "off"]
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1
+    assert str(server.data) in second.stderr and "in use" in second.stderr and "--data" in second.stderr
+
+
+def test_a_port_in_use_is_named(own_server, tmp_path):
+    import subprocess
+    from conftest import BINARY
+
+    server = own_server()
+    arguments = [BINARY, "serve", "--data", str(tmp_path / "other"), "--http", f"127.0.0.1:{server.http_port}"]
+    second = subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1
+    assert str(server.http_port) in second.stderr and "--http" in second.stderr

@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Every test, or one group of them: lint rust web clients browser.
+. "$(dirname "$0")/lib.sh"
+
+tools() {
+  need_toolchains
+  need chromium chromium postgresql psql
+  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
+  command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv nothing-called-so
+}
+
+deny() {
+  if ! command -v cargo-deny >/dev/null; then
+    CARGO_TARGET_DIR="$NOWCAST_CACHE/tools-target" cargo install --quiet --debug --locked --root "$NOWCAST_CACHE/tools" cargo-deny@0.20.2
+  fi
+  cargo deny --offline --log-level error check licenses bans sources
+}
+
+lint() {
+  step 'rustfmt' cargo fmt --all --check
+  step 'clippy' cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+  step 'licences' deny
+}
+
+rust() {
+  step 'Rust tests' cargo test --workspace --locked
+}
+
+web() {
+  step 'page' build_page
+  step 'page tests' bash -c 'cd web && npm test --silent'
+}
+
+# venv NAME: a virtual environment with what tests/clients/NAME.txt pins.
+venv() {
+  local dir="$NOWCAST_CACHE/venv/$1" file="tests/clients/$1.txt" stamp
+  stamp=$(sha256sum "$file" | cut -d' ' -f1)
+  if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$stamp" ]; then
+    rm -rf "$dir"
+    python3 -m venv "$dir"
+    "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$file"
+    printf '%s' "$stamp" >"$dir/.stamp"
+  fi
+}
+
+binary() {
+  cargo build --locked --quiet -p nowcast-server --bin nowcast
+  export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast"
+}
+
+clients() {
+  step 'server' binary
+  step 'Python clients' venv requirements
+  step 'Python client of 2022' venv questdb-1.2
+  export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast" NOWCAST_OLD_PYTHON="$NOWCAST_CACHE/venv/questdb-1.2/bin/python"
+  step 'clients' "$NOWCAST_CACHE/venv/requirements/bin/python" -m pytest -q tests/clients
+}
+
+browser() {
+  step 'page' build_page
+  step 'server' binary
+  step 'browser tools' npm_in tests/browser
+  export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast"
+  step 'browser' bash -c 'cd tests/browser && npm test --silent'
+}
+
+step 'tools' tools
+case "${1:-all}" in
+all)
+  web
+  lint
+  rust
+  clients
+  browser
+  ;;
+lint | rust | web | clients | browser) "$1" ;;
+*)
+  printf 'unknown group %s; one of: all lint rust web clients browser\n' "$1" >&2
+  exit 2
+  ;;
+esac
+printf 'all passed\n'

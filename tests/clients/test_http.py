@@ -57,7 +57,7 @@ def test_commands_that_talk_to_the_server(server):
     assert run("health", "--to", server.http).returncode == 0
     assert run("health", "--to", "http://127.0.0.1:1").returncode == 1
     answer = run("sql", "--to", server.http, "--format", "csv", "SELECT 1 AS a, 'b' AS b")
-    assert (answer.returncode, answer.stdout) == (0, "a,b\r\n1,b\r\n")
+    assert (answer.returncode, answer.stdout) == (0, "a,b\n1,b\n")
     wrong = run("sql", "--to", server.http, "SELECT * FROM nowhere")
     assert wrong.returncode == 1 and "nowhere" in wrong.stderr
 

@@ -92,7 +92,10 @@ pub(crate) fn run(args: &FreshnessArgs) -> anyhow::Result<()> {
     print("             p50 ms    p99 ms    max ms   rows/s sent   server CPU");
     let line = |name: &str, run: &Run| {
         let Run { p50_ms, p99_ms, max_ms, rate, cpu } = run;
-        print(&format!("{name:<8}{p50_ms:>11.1}{p99_ms:>10.1}{max_ms:>10.1}{rate:>14.0}{:>12.0} %", cpu * 100.0));
+        print(&format!(
+            "{name:<8}{p50_ms:>11.1}{p99_ms:>10.1}{max_ms:>10.1}{rate:>14.0}{:>12.0} %",
+            cpu * 100.0
+        ));
     };
     for (index, run) in runs.iter().enumerate() {
         line(&format!("run {}", index + 1), run);
@@ -118,7 +121,8 @@ async fn one(args: &FreshnessArgs, server: &Server) -> anyhow::Result<Run> {
     socket.write_all(first.as_bytes())?;
     server.wait_for_rows("fresh", HOSTS as u64)?;
 
-    let sent = Arc::new(Sent { start: Instant::now(), at_us: (0..rows).map(|_| AtomicU64::new(0)).collect() });
+    let sent =
+        Arc::new(Sent { start: Instant::now(), at_us: (0..rows).map(|_| AtomicU64::new(0)).collect() });
     let (ready, mut waiting) = mpsc::unbounded_channel();
     let mut viewers = JoinSet::new();
     for _ in 0..args.viewers {
@@ -153,7 +157,13 @@ async fn one(args: &FreshnessArgs, server: &Server) -> anyhow::Result<Run> {
         let index = (times_us.len() as f64 * share).ceil() as usize;
         f64::from(times_us[index.clamp(1, times_us.len()) - 1]) / 1e3
     };
-    Ok(Run { p50_ms: at(0.5), p99_ms: at(0.99), max_ms: at(1.0), rate: rows as f64 / took.as_secs_f64(), cpu })
+    Ok(Run {
+        p50_ms: at(0.5),
+        p99_ms: at(0.99),
+        max_ms: at(1.0),
+        rate: rows as f64 / took.as_secs_f64(),
+        cpu,
+    })
 }
 
 /// When each row was written: microseconds since `start`.
@@ -241,7 +251,9 @@ fn note_newest(
     let (host, value) = columns.context("a delta came before its snapshot")?;
     for row in rows.as_array().into_iter().flatten() {
         let host = row[host].as_str().and_then(|host| host.strip_prefix('h')?.parse::<usize>().ok());
-        let slot = host.and_then(|host| newest.get_mut(host)).with_context(|| format!("an unknown host in {row}"))?;
+        let slot = host
+            .and_then(|host| newest.get_mut(host))
+            .with_context(|| format!("an unknown host in {row}"))?;
         *slot = row[value].as_i64().with_context(|| format!("no number in {row}"))?;
     }
     Ok(())

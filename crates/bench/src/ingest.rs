@@ -149,7 +149,11 @@ impl Decoder {
         Decoder { decoder, options: IlpOptions::default() }
     }
 
-    fn decode(&mut self, lines: &[u8], mut each: impl FnMut(Decoded) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    fn decode(
+        &mut self,
+        lines: &[u8],
+        mut each: impl FnMut(Decoded) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut bad = None;
         for piece in lines.chunks(self.options.read_bytes) {
             let now_us = self.options.clock.now_us();
@@ -213,7 +217,12 @@ fn parse_and_log(args: &IngestArgs, rows: Rows, count: usize) -> anyhow::Result<
 
 type Outcome = Result<nowcast_log::Committed, nowcast_log::LogError>;
 
-fn append(store: &Store, log: &LogHandle, decoded: Decoded, done: &mpsc::Sender<Outcome>) -> anyhow::Result<()> {
+fn append(
+    store: &Store,
+    log: &LogHandle,
+    decoded: Decoded,
+    done: &mpsc::Sender<Outcome>,
+) -> anyhow::Result<()> {
     let bytes = decoded.batches.iter().map(nowcast_model::Batch::bytes).sum();
     let items = decoded.batches.into_iter().map(Item::Rows).collect();
     let done = done.clone();
@@ -221,7 +230,10 @@ fn append(store: &Store, log: &LogHandle, decoded: Decoded, done: &mpsc::Sender<
         // The receiver waits for every outcome.
         log.append(items, None, bytes, Box::new(move |outcome| drop(done.send(outcome))));
     };
-    store.registry().admit(items, enqueue).map_err(|refusal| anyhow::anyhow!("rows were refused: {refusal:?}"))
+    store
+        .registry()
+        .admit(items, enqueue)
+        .map_err(|refusal| anyhow::anyhow!("rows were refused: {refusal:?}"))
 }
 
 fn queryable(

@@ -40,18 +40,16 @@ struct Cluster {
 fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
     let newest = versions
-        .filter_map(|entry| Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin"))))
+        .filter_map(|entry| {
+            Some((entry.file_name().to_str()?.parse::<u32>().ok()?, entry.path().join("bin")))
+        })
         .filter(|(_, bin)| is_executable(&bin.join("initdb")))
         .max()?;
     Some(newest.1)
 }
 
 /// Copies `rows` rows. `None` if PostgreSQL is not installed; else its version and what it took.
-pub(crate) fn copy(
-    dir: TempDir,
-    mut rows: Rows,
-    count: usize,
-) -> anyhow::Result<Option<(String, Measured)>> {
+pub(crate) fn copy(dir: TempDir, mut rows: Rows, count: usize) -> anyhow::Result<Option<(String, Measured)>> {
     let Some(bin) = programs() else { return Ok(None) };
     let cluster = Cluster::start(&bin, dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -61,7 +59,9 @@ pub(crate) fn copy(
         let version = version.split([' ', '.']).next().unwrap_or_default().to_owned();
         let tags = TAGS.map(|tag| format!("{tag} text")).join(", ");
         let fields = FIELD_NAMES.map(|field| format!("{field} bigint")).join(", ");
-        client.batch_execute(&format!("CREATE TABLE cpu (timestamp timestamp NOT NULL, {tags}, {fields})")).await?;
+        client
+            .batch_execute(&format!("CREATE TABLE cpu (timestamp timestamp NOT NULL, {tags}, {fields})"))
+            .await?;
 
         let (began, before) = (Instant::now(), cpu::of_family(cluster.postmaster.id())?);
         let sink = client.copy_in::<_, Bytes>("COPY cpu FROM STDIN (FORMAT csv)").await?;
@@ -89,7 +89,14 @@ impl Cluster {
     fn start(bin: &Path, dir: TempDir) -> anyhow::Result<Cluster> {
         let log = File::create(dir.path().join("postgres.log"))?;
         let mut initdb = Command::new(bin.join("initdb"));
-        initdb.args(["--auth=trust", "--username=bench", "--encoding=UTF8", "--locale=C", "--no-sync", "--pgdata"]);
+        initdb.args([
+            "--auth=trust",
+            "--username=bench",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--pgdata",
+        ]);
         let mut postgres = Command::new(bin.join("postgres"));
         postgres.args(["-c", "listen_addresses=", "-k"]).arg(dir.path()).arg("-D");
         for command in [&mut initdb, &mut postgres] {
@@ -124,7 +131,8 @@ impl Cluster {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 Err(error) => {
-                    let told = std::fs::read_to_string(self.dir.path().join("postgres.log")).unwrap_or_default();
+                    let told =
+                        std::fs::read_to_string(self.dir.path().join("postgres.log")).unwrap_or_default();
                     return Err(error).context(format!("PostgreSQL did not start:\n{told}"));
                 }
             }
@@ -149,5 +157,7 @@ fn unprivileged() -> anyhow::Result<(u32, u32)> {
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    find("postgres").or_else(|| find("nobody")).context("there is no user `postgres` or `nobody` to run PostgreSQL as")
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .context("there is no user `postgres` or `nobody` to run PostgreSQL as")
 }

@@ -83,7 +83,10 @@ impl Server {
             if position >= rows && found == rows {
                 return Ok(());
             }
-            anyhow::ensure!(position < rows || found <= rows, "{table} has {found} rows of {rows} that were sent");
+            anyhow::ensure!(
+                position < rows || found <= rows,
+                "{table} has {found} rows of {rows} that were sent"
+            );
             if found > best {
                 (best, since) = (found, Instant::now());
             }

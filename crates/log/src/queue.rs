@@ -97,7 +97,15 @@ impl Ring {
     /// A ring before whose reader lie the files up to `end`.
     pub(crate) fn new(bytes_max: usize, end: Offset) -> Ring {
         let records = VecDeque::new();
-        let state = RingState { records, bytes: 0, overflowed: true, overflows: 0, end, stopped: false, woken: false };
+        let state = RingState {
+            records,
+            bytes: 0,
+            overflowed: true,
+            overflows: 0,
+            end,
+            stopped: false,
+            woken: false,
+        };
         Ring { bytes_max, state: Mutex::new(state), wake: Condvar::new() }
     }
 

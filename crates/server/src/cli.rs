@@ -28,15 +28,21 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a server with a ready-made stream and its dashboard
-    #[command(after_help = "Examples:\n  nowcast demo\n  nowcast demo thelook --data /tmp/shop --http 127.0.0.1:9100")]
+    #[command(
+        after_help = "Examples:\n  nowcast demo\n  nowcast demo thelook --data /tmp/shop --http 127.0.0.1:9100"
+    )]
     Demo(DemoArgs),
     /// Run the server
-    #[command(after_help = "Examples:\n  nowcast serve\n  nowcast serve --data ./data --http 127.0.0.1:9000 --ilp off\n  NOWCAST_PG_PASSWORD=secret nowcast serve --http 0.0.0.0:9000")]
+    #[command(
+        after_help = "Examples:\n  nowcast serve\n  nowcast serve --data ./data --http 127.0.0.1:9000 --ilp off\n  NOWCAST_PG_PASSWORD=secret nowcast serve --http 0.0.0.0:9000"
+    )]
     Serve(ServeArgs),
     /// Make data and send it to a server
     Generate(GenerateArgs),
     /// Run SQL on the running server and print the answer
-    #[command(after_help = "Examples:\n  nowcast sql \"SELECT count() FROM orders\"\n  nowcast sql --format csv \"SELECT * FROM orders LIMIT 10\"\n  echo \"SHOW TABLES\" | nowcast sql -")]
+    #[command(
+        after_help = "Examples:\n  nowcast sql \"SELECT count() FROM orders\"\n  nowcast sql --format csv \"SELECT * FROM orders LIMIT 10\"\n  echo \"SHOW TABLES\" | nowcast sql -"
+    )]
     Sql(SqlArgs),
     /// Check a config file and dashboards without starting anything
     #[command(after_help = "Examples:\n  nowcast check --config nowcast.toml\n  nowcast check --data ./data")]
@@ -72,7 +78,12 @@ pub struct ListenArgs {
 impl ListenArgs {
     /// The flags that change settings.
     pub fn overrides(&self) -> Overrides {
-        Overrides { data: self.data.clone(), http: self.http.clone(), ilp: self.ilp.clone(), pg: self.pg.clone() }
+        Overrides {
+            data: self.data.clone(),
+            http: self.http.clone(),
+            ilp: self.ilp.clone(),
+            pg: self.pg.clone(),
+        }
     }
 }
 

@@ -40,7 +40,8 @@ pub fn sql(args: &SqlArgs) -> anyhow::Result<String> {
         .with_context(|| format!("{base} did not answer as a Nowcast server does ({})", response.status()))?;
     if let Some(error) = answer.get("error").and_then(Value::as_str) {
         let place = answer.get("line").zip(answer.get("column"));
-        let place = place.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
+        let place =
+            place.map(|(line, column)| format!(" (line {line}, column {column})")).unwrap_or_default();
         let hint = answer.get("hint").and_then(Value::as_str);
         bail!("{error}{place}{}", hint.map(|hint| format!("\n{hint}")).unwrap_or_default());
     }
@@ -132,7 +133,11 @@ fn printable(cell: &str) -> String {
 
 fn csv(answer: &Value) -> String {
     let quote = |cell: &String| {
-        if cell.contains(['"', ',', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.clone() }
+        if cell.contains(['"', ',', '\n', '\r']) {
+            format!("\"{}\"", cell.replace('"', "\"\""))
+        } else {
+            cell.clone()
+        }
     };
     let line = |cells: &[String]| cells.iter().map(quote).collect::<Vec<_>>().join(",") + "\r\n";
     rows(answer).fold(line(&names(answer)), |out, row| out + &line(&row))

@@ -151,18 +151,12 @@ impl Default for RawLog {
 }
 
 /// `[memory]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawMemory {
     /// Rows that are not in Parquet parts yet; past it they are flushed. 0 takes an eighth of the memory
     /// that the process may use.
     pub hot_bytes_max: usize,
-}
-
-impl Default for RawMemory {
-    fn default() -> RawMemory {
-        RawMemory { hot_bytes_max: 0 }
-    }
 }
 
 /// `[query]`
@@ -389,7 +383,9 @@ fn overlay_variables(
 fn address(setting: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     let port_only = text.parse::<u16>().ok().map(|port| format!("127.0.0.1:{port}"));
     let text = port_only.as_deref().unwrap_or(text);
-    let wrong = || bad(setting, format!("{text:?} is no address to listen on; write HOST:PORT, such as 127.0.0.1:9000"));
+    let wrong = || {
+        bad(setting, format!("{text:?} is no address to listen on; write HOST:PORT, such as 127.0.0.1:9000"))
+    };
     text.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)
 }
 
@@ -406,7 +402,10 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
     let ilp = optional("ilp.bind", &raw.ilp.bind)?;
     let pg = optional("pg.bind", &raw.pg.bind)?;
     if !matches!(raw.log.durability.as_str(), "durable" | "relaxed") {
-        return Err(bad("log.durability", format!("{:?} is neither \"durable\" nor \"relaxed\"", raw.log.durability)));
+        return Err(bad(
+            "log.durability",
+            format!("{:?} is neither \"durable\" nor \"relaxed\"", raw.log.durability),
+        ));
     }
     if raw.log.segment_bytes_max < 1 << 20 {
         return Err(bad("log.segment_bytes_max", "a segment below 1 MiB makes files without end"));
@@ -426,7 +425,10 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
     }
     for origin in &raw.http.cors_origins {
         if !origin.starts_with("http://") && !origin.starts_with("https://") || origin.ends_with('/') {
-            return Err(bad("http.cors_origins", format!("{origin:?} is no origin; write https://app.example.com")));
+            return Err(bad(
+                "http.cors_origins",
+                format!("{origin:?} is no origin; write https://app.example.com"),
+            ));
         }
     }
     let data = raw.data.clone().unwrap_or_else(default_data);
@@ -460,7 +462,10 @@ mod tests {
     fn mistakes_have_a_place_and_a_remedy() {
         let table = [
             ("", "[127.0.0.1:9000] Some(127.0.0.1:9009) Some(127.0.0.1:8812)"),
-            ("[http]\nbind = [\"9001\"]\n[ilp]\nbind = \"off\"\n", "[127.0.0.1:9001] None Some(127.0.0.1:8812)"),
+            (
+                "[http]\nbind = [\"9001\"]\n[ilp]\nbind = \"off\"\n",
+                "[127.0.0.1:9001] None Some(127.0.0.1:8812)",
+            ),
             (
                 "[http]\ntokn = \"x\"\n",
                 "nowcast.toml, line 2, column 1: unknown setting `tokn`; did you mean `token`?",

@@ -65,7 +65,12 @@ pub async fn prepare(
     let began = Instant::now();
     let tables = schemas(TableName::PUBLIC, Some(TTL_S));
     let events = tables.into_iter().map(|schema| Item::Event(Event::CreateTable { schema })).collect();
-    server.ingest.append_visible(events).await.map_err(AppendError::into_write_error).context("cannot make the tables")?;
+    server
+        .ingest
+        .append_visible(events)
+        .await
+        .map_err(AppendError::into_write_error)
+        .context("cannot make the tables")?;
     let rows_of = |table: &str| {
         let snapshot = server.store.snapshot();
         snapshot.table(&TableName::public(table)).map_or(0, |table| table.rows())

@@ -129,7 +129,8 @@ fn serve(listen: &ListenArgs, demo_args: Option<&DemoArgs>) -> anyhow::Result<()
                 let (rows, took) = (prepared.history_rows, prepared.took.as_secs_f64());
                 tracing::info!("an hour of history: {rows} rows in {took:.1} s");
             }
-            let task = demo::open_shop(&server, prepared.shop, args.seed, args.users_per_second, clock, control);
+            let task =
+                demo::open_shop(&server, prepared.shop, args.seed, args.users_per_second, clock, control);
             shop = Some(task);
         }
         print(banner(&config, &server.addresses, demo_args.is_some()));
@@ -154,7 +155,8 @@ fn lower_priority() {
 
 async fn ended() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         // Without handlers the system's default ends the process, and the log is replayed.
         return std::future::pending().await;

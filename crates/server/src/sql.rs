@@ -227,7 +227,8 @@ impl Sql {
             };
             if tokio::time::timeout(timeout, read).await.is_err() {
                 let message = format!("the query ran for more than {} s", timeout.as_secs());
-                let error = SqlError::new(SqlCode::Resources, message).hint("narrow it, or raise query.timeout_s");
+                let error =
+                    SqlError::new(SqlCode::Resources, message).hint("narrow it, or raise query.timeout_s");
                 let _ = sender.send(Err(error)).await;
             }
         };
@@ -250,7 +251,10 @@ impl Sql {
             Some(waiting) if insert => {
                 let bytes = waiting.iter().chain(&items).map(bytes).sum::<usize>();
                 if bytes > RECORD_BYTES_MAX / 2 {
-                    let message = format!("the transaction holds {bytes} bytes, at most {} are allowed", RECORD_BYTES_MAX / 2);
+                    let message = format!(
+                        "the transaction holds {bytes} bytes, at most {} are allowed",
+                        RECORD_BYTES_MAX / 2
+                    );
                     return Err(SqlError::new(SqlCode::Resources, message).hint("commit more often").into());
                 }
                 waiting.extend(items);

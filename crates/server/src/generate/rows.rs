@@ -113,10 +113,10 @@ impl Table {
             }
         });
         let at = (self.at + self.columns.len() - 1) % self.columns.len();
-        if let (None, Cells::Text { valid, .. }) = (id, &mut self.columns[at]) {
-            if let Some(last) = valid.last_mut() {
-                *last = false;
-            }
+        if let (None, Cells::Text { valid, .. }) = (id, &mut self.columns[at])
+            && let Some(last) = valid.last_mut()
+        {
+            *last = false;
         }
         self
     }

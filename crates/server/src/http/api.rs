@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use super::{App, error::ApiError, table_name};
 
 /// `GET /api/v1/dashboards`
-pub async fn dashboards(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn dashboards(State(app): State<Arc<App>>) -> Json<Value> {
     let list: Vec<Value> = app.dashboards.list().iter().map(|entry| entry.summary()).collect();
     Json(json!({ "dashboards": list }))
 }
 
 /// `GET /api/v1/dashboards/{name}`
-pub async fn dashboard(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Response, ApiError> {
+pub(super) async fn dashboard(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
     match app.dashboards.get(&name) {
         Ok(entry) => Ok(Json(entry.to_json()).into_response()),
         Err(missing) => Err(ApiError::new(StatusCode::NOT_FOUND, missing.message).hint(missing.hint)),
@@ -29,14 +32,17 @@ pub async fn dashboard(State(app): State<Arc<App>>, Path(name): Path<String>) ->
 }
 
 /// `GET /api/v1/tables`
-pub async fn tables(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn tables(State(app): State<Arc<App>>) -> Json<Value> {
     let snapshot = app.store.snapshot();
     let tables: Vec<Value> = snapshot.tables.values().map(|table| describe(&app, table)).collect();
     Json(json!({ "tables": tables, "now": app.clock.now_us() }))
 }
 
 /// `GET /api/v1/tables/{table}`
-pub async fn table(State(app): State<Arc<App>>, Path(name): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn table(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
     match app.store.snapshot().table(&table_name(&name)) {
         Some(table) => Ok(Json(describe(&app, table))),
         None => {
@@ -62,7 +68,7 @@ fn describe(app: &App, table: &TableVersion) -> Value {
 }
 
 /// `GET /api/v1/status`
-pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
+pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
     let snapshot = app.store.snapshot();
     let rows_per_second: f64 = snapshot.tables.keys().map(|name| app.rates.rows_per_second(name)).sum();
     Json(json!({
@@ -77,7 +83,7 @@ pub async fn status(State(app): State<Arc<App>>) -> Json<Value> {
 }
 
 /// `GET /api/v1/demo`: whether the demo's generator runs; 404 where there is none.
-pub async fn demo(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn demo(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> {
     let generator = app.generator.as_ref().ok_or_else(no_demo)?;
     Ok(Json(json!({ "paused": generator.is_paused() })))
 }
@@ -85,14 +91,21 @@ pub async fn demo(State(app): State<Arc<App>>) -> Result<Json<Value>, ApiError> 
 /// The body of [`set_demo`].
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DemoState {
+pub(super) struct DemoState {
     paused: bool,
 }
 
 /// `POST /api/v1/demo` with `{"paused": true}`.
-pub async fn set_demo(State(app): State<Arc<App>>, Json(state): Json<DemoState>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn set_demo(
+    State(app): State<Arc<App>>,
+    Json(state): Json<DemoState>,
+) -> Result<Json<Value>, ApiError> {
     let generator = app.generator.as_ref().ok_or_else(no_demo)?;
-    if state.paused { generator.pause() } else { generator.resume() }
+    if state.paused {
+        generator.pause()
+    } else {
+        generator.resume()
+    }
     Ok(Json(json!({ "paused": generator.is_paused() })))
 }
 

@@ -18,7 +18,7 @@ the server again. The API works: try <code>/exec?query=SELECT+1</code>.";
 
 /// Files under `/assets/` carry a hash of their content in their name; everything else is the page, whose
 /// own router reads the path.
-pub async fn serve(uri: Uri, headers: HeaderMap) -> Response {
+pub(super) async fn serve(uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
     if let Some(file) = Page::get(path).filter(|_| path != "index.html") {
         return answer(path, file, &headers);
@@ -34,7 +34,8 @@ pub async fn serve(uri: Uri, headers: HeaderMap) -> Response {
 
 fn answer(path: &str, file: rust_embed::EmbeddedFile, headers: &HeaderMap) -> Response {
     let hash = file.metadata.sha256_hash();
-    let tag: String = hash.iter().take(12).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\"";
+    let tag: String =
+        hash.iter().take(12).fold(String::from("\""), |tag, byte| tag + &format!("{byte:02x}")) + "\"";
     if headers.get(header::IF_NONE_MATCH).is_some_and(|given| given.as_bytes() == tag.as_bytes()) {
         return StatusCode::NOT_MODIFIED.into_response();
     }

@@ -13,7 +13,7 @@ use super::error::ApiError;
 ///
 /// # Errors
 /// 413 past the bound, 415 for another encoding, 400 for broken gzip or a body that ends early.
-pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
+pub(super) async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body has more than {bytes_max} bytes"))
             .hint("send it in smaller parts, or raise http.body_bytes_max")
@@ -24,7 +24,11 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<B
     }
     let raw = axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
         let limit = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("length limit"));
-        if limit { too_large() } else { ApiError::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}")) }
+        if limit {
+            too_large()
+        } else {
+            ApiError::new(StatusCode::BAD_REQUEST, format!("the body cannot be read: {error}"))
+        }
     })?;
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|v| v.to_str().ok()).unwrap_or("identity");
     match encoding.trim().to_ascii_lowercase().as_str() {
@@ -41,7 +45,10 @@ pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<B
             }
         }
         other => {
-            let error = ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, format!("the encoding {other:?} is not known"));
+            let error = ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                format!("the encoding {other:?} is not known"),
+            );
             Err(error.hint("send gzip, or no Content-Encoding"))
         }
     }

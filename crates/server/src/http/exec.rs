@@ -15,7 +15,7 @@ use nowcast_query::{JsonWriter, Params, SqlError, Statement};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{App, ApiError, body, guard::from_browser, write::form_field};
+use super::{ApiError, App, body, guard::from_browser, write::form_field};
 use crate::sql::{Answer, Rows, Session};
 
 /// Longest SQL text.
@@ -23,7 +23,7 @@ const QUERY_BYTES_MAX: usize = 1 << 20;
 
 /// The parameters of `/exec`.
 #[derive(Debug, Default, Deserialize)]
-pub struct ExecQuery {
+pub(super) struct ExecQuery {
     query: Option<String>,
     /// `10` or `5,15`: the rows to give.
     limit: Option<String>,
@@ -34,7 +34,7 @@ pub struct ExecQuery {
 }
 
 /// `GET /exec`
-pub async fn get(
+pub(super) async fn get(
     State(app): State<Arc<App>>,
     Query(query): Query<ExecQuery>,
     headers: HeaderMap,
@@ -43,7 +43,7 @@ pub async fn get(
 }
 
 /// `POST /exec`: parameters in the address or as a form; or the SQL itself as the body.
-pub async fn post(
+pub(super) async fn post(
     State(app): State<Arc<App>>,
     Query(mut query): Query<ExecQuery>,
     headers: HeaderMap,
@@ -55,7 +55,9 @@ pub async fn post(
         query.query = query.query.or_else(|| form_field(&bytes, "query"));
         query.limit = query.limit.or_else(|| form_field(&bytes, "limit"));
         query.now = query.now.or_else(|| form_field(&bytes, "now")?.parse().ok());
-    } else if query.query.is_none() {
+    }
+    if query.query.is_none() {
+        // The SQL itself, whatever a client's library calls its type.
         query.query = Some(String::from_utf8_lossy(&bytes).into_owned());
     }
     run(&app, query, false).await
@@ -79,13 +81,18 @@ async fn run(app: &App, query: ExecQuery, read_only: bool) -> Result<Response, A
         answer = Some(outcome.map_err(|failure| failed(failure.into_sql()))?);
     }
     if session.transaction.is_some_and(|waiting| !waiting.is_empty()) {
-        let error = ApiError::new(StatusCode::BAD_REQUEST, "the text ends inside a transaction; nothing of it was written");
+        let error = ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "the text ends inside a transaction; nothing of it was written",
+        );
         return Err(error.hint("end it with COMMIT").with("query", text.as_str()));
     }
     match answer {
         Some(Answer::Rows(rows)) => {
             let rows_max = app.config.raw.query.rows_max;
-            dataset(&text, rows, limit.unwrap_or((0, rows_max)), query.nm.unwrap_or(false)).await.map_err(failed)
+            dataset(&text, rows, limit.unwrap_or((0, rows_max)), query.nm.unwrap_or(false))
+                .await
+                .map_err(failed)
         }
         Some(Answer::Done { tag: "INSERT", rows }) => {
             Ok(axum::Json(json!({ "dml": "OK", "updated": rows.unwrap_or(0) })).into_response())

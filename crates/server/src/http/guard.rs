@@ -90,12 +90,16 @@ fn host_name(host: &str) -> &str {
 }
 
 /// True if a browser's page sent the request: such a GET may read, never change.
-pub fn from_browser(headers: &HeaderMap) -> bool {
+pub(super) fn from_browser(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| name.as_str().starts_with("sec-fetch-")) || headers.contains_key(header::ORIGIN)
 }
 
 /// The middleware: refuses or lets through, answers preflights, adds the security headers.
-pub async fn check(State(guard): State<std::sync::Arc<Guard>>, request: Request<Body>, next: Next) -> Response {
+pub(super) async fn check(
+    State(guard): State<std::sync::Arc<Guard>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
     let allowed_origin = request
         .headers()
         .get(header::ORIGIN)
@@ -129,7 +133,8 @@ fn refusal(guard: &Guard, request: &Request<Body>) -> Option<Response> {
     let headers = request.headers();
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     if !guard.host_allowed(host) {
-        let error = ApiError::new(StatusCode::MISDIRECTED_REQUEST, format!("the host {host:?} is not this server"));
+        let error =
+            ApiError::new(StatusCode::MISDIRECTED_REQUEST, format!("the host {host:?} is not this server"));
         return Some(error.hint("add the name to http.hosts").into_response());
     }
     let navigates = request.method() == Method::GET
@@ -182,7 +187,9 @@ fn preflight() -> Response {
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        HeaderValue::from_static("authorization, content-type, content-encoding, idempotency-key, last-event-id"),
+        HeaderValue::from_static(
+            "authorization, content-type, content-encoding, idempotency-key, last-event-id",
+        ),
     );
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     response
@@ -213,11 +220,14 @@ mod tests {
         refusal(&guard(), &request).map_or(200, |response| response.status().as_u16())
     }
 
+    /// Method, address, headers, the status expected.
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], u16);
+
     #[test]
     fn requests_are_let_through_or_refused() {
         let host = ("host", "127.0.0.1:9000");
         let token = ("authorization", "Bearer secret");
-        let table: &[(&str, &str, &[(&str, &str)], u16)] = &[
+        let table: &[Case] = &[
             ("GET", "/exec", &[host, token], 200),
             ("GET", "/exec", &[host], 401),
             ("GET", "/exec", &[host, ("authorization", "Token secret")], 200),
@@ -232,7 +242,12 @@ mod tests {
             ("POST", "/exec", &[host, token, ("origin", "http://127.0.0.1:9000")], 200),
             ("POST", "/exec", &[host, token, ("origin", "https://app.example.com")], 200),
             ("GET", "/exec", &[host, token, ("sec-fetch-site", "cross-site")], 403),
-            ("GET", "/exec", &[host, token, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], 403),
+            (
+                "GET",
+                "/exec",
+                &[host, token, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")],
+                403,
+            ),
             ("GET", "/d/x", &[host, ("sec-fetch-site", "cross-site"), ("sec-fetch-mode", "navigate")], 200),
             ("GET", "/healthz", &[host], 200),
         ];

@@ -14,21 +14,22 @@ use serde_json::json;
 use super::App;
 
 /// `/healthz`: the process answers.
-pub async fn live() -> &'static str {
+pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
 /// `/readyz`: 200 if reads and writes work, else 503 with the reasons.
-pub async fn ready(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let reasons = app.health.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let position = app.store.snapshot().position;
     let word = if reasons.is_empty() { "ready" } else { "not ready" };
-    (status, Json(json!({ "status": word, "reasons": reasons, "position": position.to_string() }))).into_response()
+    (status, Json(json!({ "status": word, "reasons": reasons, "position": position.to_string() })))
+        .into_response()
 }
 
 /// `/health`: the same in the words of InfluxDB 2.
-pub async fn influx(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn influx(State(app): State<Arc<App>>) -> Response {
     let reasons = app.health.reasons();
     let pass = reasons.is_empty();
     let status = if pass { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -42,7 +43,7 @@ pub async fn influx(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `/metrics`, in Prometheus' text form.
-pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let snapshot = app.store.snapshot();
     gauge!("nowcast_store_tables").set(snapshot.tables.len() as f64);
     let (mut parts, mut hot_bytes, mut part_bytes) = (0, 0, 0);
@@ -55,5 +56,6 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     gauge!("nowcast_store_hot_bytes").set(hot_bytes as f64);
     gauge!("nowcast_store_part_bytes").set(part_bytes as f64);
     app.health.report_log();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
+        .into_response()
 }

@@ -95,7 +95,10 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout))
         .layer(CompressionLayer::new());
-    Router::new().merge(nowcast_feed::router(feed)).merge(plain).layer(middleware::from_fn_with_state(guard, guard::check))
+    Router::new()
+        .merge(nowcast_feed::router(feed))
+        .merge(plain)
+        .layer(middleware::from_fn_with_state(guard, guard::check))
 }
 
 async fn no_route(uri: axum::http::Uri) -> ApiError {

@@ -24,12 +24,12 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 
 /// `?precision=` and what InfluxDB clients send besides, which has no meaning here: one server is one database.
 #[derive(Debug, Deserialize)]
-pub struct WriteQuery {
+pub(super) struct WriteQuery {
     precision: Option<String>,
 }
 
 /// `POST /write` and `POST /api/v2/write`.
-pub async fn lines(
+pub(super) async fn lines(
     State(app): State<Arc<App>>,
     Query(query): Query<WriteQuery>,
     headers: HeaderMap,
@@ -46,13 +46,13 @@ pub async fn lines(
 
 /// `?timestamp=COLUMN&precision=…`
 #[derive(Debug, Deserialize)]
-pub struct IngestQuery {
+pub(super) struct IngestQuery {
     timestamp: Option<String>,
     precision: Option<String>,
 }
 
 /// `POST /api/v1/ingest/{table}`: a JSON object, an array of objects, or one object a line.
-pub async fn objects(
+pub(super) async fn objects(
     State(app): State<Arc<App>>,
     Path(table): Path<String>,
     Query(query): Query<IngestQuery>,
@@ -83,7 +83,13 @@ pub fn table_name(text: &str) -> TableName {
 
 fn precision(text: Option<&str>) -> Result<Option<Precision>, ApiError> {
     text.filter(|text| !text.is_empty()).map(Precision::parse).transpose().map_err(|error| {
-        ApiError::line_protocol(StatusCode::BAD_REQUEST, &error.to_string(), 0, 0, "use ns, us, ms, s, m or h")
+        ApiError::line_protocol(
+            StatusCode::BAD_REQUEST,
+            &error.to_string(),
+            0,
+            0,
+            "use ns, us, ms, s, m or h",
+        )
     })
 }
 
@@ -120,7 +126,7 @@ fn refused(error: &WriteError, lines: &[Vec<u64>]) -> ApiError {
 }
 
 /// `GET /settings`: what the QuestDB clients ask before they choose a protocol version.
-pub async fn settings() -> Response {
+pub(super) async fn settings() -> Response {
     Json(json!({
         "config": {
             "release.type": "OSS",
@@ -137,7 +143,7 @@ pub async fn settings() -> Response {
 }
 
 /// `GET /ping`: how InfluxDB 1 clients see whether anybody is there.
-pub async fn ping() -> Response {
+pub(super) async fn ping() -> Response {
     let version = HeaderValue::from_static(concat!("nowcast-", env!("CARGO_PKG_VERSION")));
     let headers = [(header::HeaderName::from_static("x-influxdb-version"), version)];
     (StatusCode::NO_CONTENT, headers).into_response()
@@ -145,12 +151,15 @@ pub async fn ping() -> Response {
 
 /// `?q=` or the form field `q`.
 #[derive(Debug, Default, Deserialize)]
-pub struct InfluxQuery {
+pub(super) struct InfluxQuery {
     q: Option<String>,
 }
 
 /// `/query`: InfluxDB 1 clients create their database here; one server is one database, so that is done.
-pub async fn influx_query(Query(query): Query<InfluxQuery>, body: axum::body::Bytes) -> Result<Response, ApiError> {
+pub(super) async fn influx_query(
+    Query(query): Query<InfluxQuery>,
+    body: axum::body::Bytes,
+) -> Result<Response, ApiError> {
     let form = || form_field(&body, "q");
     let text = query.q.or_else(form).unwrap_or_default();
     let words: Vec<String> = text.split_whitespace().take(2).map(str::to_uppercase).collect();
@@ -159,14 +168,17 @@ pub async fn influx_query(Query(query): Query<InfluxQuery>, body: axum::body::By
             Ok(Json(json!({ "results": [{ "statement_id": 0 }] })).into_response())
         }
         _ => {
-            let error = ApiError::new(StatusCode::BAD_REQUEST, "InfluxQL is not spoken here, but for CREATE DATABASE");
+            let error = ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "InfluxQL is not spoken here, but for CREATE DATABASE",
+            );
             Err(error.hint("send SQL to /exec?query=…, or over the PostgreSQL wire"))
         }
     }
 }
 
 /// A field of a form body.
-pub fn form_field(body: &[u8], name: &str) -> Option<String> {
+pub(super) fn form_field(body: &[u8], name: &str) -> Option<String> {
     body.split(|&byte| byte == b'&').find_map(|pair| {
         let mut parts = pair.splitn(2, |&byte| byte == b'=');
         (parts.next()? == name.as_bytes()).then(|| percent_decode(parts.next().unwrap_or_default()))
@@ -193,7 +205,8 @@ fn percent_decode(text: &[u8]) -> String {
 }
 
 /// QuestDB's newer protocol, over WebSocket on the same path: refused with what to use.
-pub async fn no_qwp() -> ApiError {
-    ApiError::new(StatusCode::NOT_IMPLEMENTED, "QuestDB's QWP protocol is not spoken here")
-        .hint("use line protocol: `http::addr=HOST:9000;` or `tcp::addr=HOST:9009;` as the client's configuration")
+pub(super) async fn no_qwp() -> ApiError {
+    ApiError::new(StatusCode::NOT_IMPLEMENTED, "QuestDB's QWP protocol is not spoken here").hint(
+        "use line protocol: `http::addr=HOST:9000;` or `tcp::addr=HOST:9009;` as the client's configuration",
+    )
 }

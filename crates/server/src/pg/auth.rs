@@ -13,7 +13,7 @@ use crate::config::RawPg;
 
 /// The user and the salted password; the clear one is not kept.
 #[derive(Debug)]
-pub struct Users {
+pub(super) struct Users {
     user: String,
     salt: Vec<u8>,
     salted: Vec<u8>,
@@ -23,7 +23,7 @@ pub struct Users {
 
 impl Users {
     /// Salts the password once; each login then costs one HMAC and not 4,096.
-    pub fn new(settings: &RawPg) -> Users {
+    pub(super) fn new(settings: &RawPg) -> Users {
         let salt: [u8; 16] = rand::random();
         let nobody: [u8; 32] = rand::random();
         let salted = gen_salted_password(&settings.password.0, &salt, SCRAM_ITERATIONS);

@@ -75,7 +75,9 @@ impl PgCatalog {
             vec![],
             DataType::Utf8,
             Volatility::Stable,
-            Arc::new(|_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(VERSION.to_owned()))))),
+            Arc::new(|_: &[ColumnarValue]| {
+                Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(VERSION.to_owned()))))
+            }),
         ));
         Ok(PgCatalog { session, parser: PostgresCompatibilityParser::new() })
     }
@@ -153,7 +155,7 @@ impl CatalogProviderList for OneCatalog {
 }
 
 /// What DataFusion says, as an error of the wire.
-pub fn failure(error: &DataFusionError) -> pgwire::error::PgWireError {
+pub(super) fn failure(error: &DataFusionError) -> pgwire::error::PgWireError {
     let info = pgwire::error::ErrorInfo::new("ERROR".to_owned(), "XX000".to_owned(), error.strip_backtrace());
     pgwire::error::PgWireError::UserError(Box::new(info))
 }
@@ -164,7 +166,12 @@ mod tests {
 
     #[test]
     fn texts_about_the_catalogue_are_told_from_others() {
-        for text in ["select version()", "SELECT * FROM pg_catalog.pg_class", "select x::regclass", "SELECT current_schema()"] {
+        for text in [
+            "select version()",
+            "SELECT * FROM pg_catalog.pg_class",
+            "select x::regclass",
+            "SELECT current_schema()",
+        ] {
             assert!(PgCatalog::wants(text), "{text}");
         }
         for text in ["SELECT 1", "SELECT versions FROM apg_table", "SELECT current_timestamp"] {

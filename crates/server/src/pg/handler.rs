@@ -40,14 +40,14 @@ use super::{
 use crate::sql::{Answer, Rows, Session, Sql};
 
 /// What a connection's handlers share.
-pub struct Connection {
+pub(super) struct Connection {
     service: Arc<Service>,
     users: Arc<Users>,
 }
 
 impl Connection {
     /// A connection that nobody has logged in on yet.
-    pub fn new(sql: Arc<Sql>, catalog: Arc<PgCatalog>, users: Arc<Users>) -> Connection {
+    pub(super) fn new(sql: Arc<Sql>, catalog: Arc<PgCatalog>, users: Arc<Users>) -> Connection {
         let parser = Arc::new(Shared { sql, catalog, session: Mutex::new(Session::default()) });
         Connection { service: Arc::new(Service(parser)), users }
     }
@@ -84,10 +84,10 @@ impl PgWireServerHandlers for Connection {
 }
 
 /// Runs a connection's statements.
-pub struct Service(Arc<Shared>);
+pub(super) struct Service(Arc<Shared>);
 
 /// What running and parsing share.
-pub struct Shared {
+pub(super) struct Shared {
     sql: Arc<Sql>,
     catalog: Arc<PgCatalog>,
     session: Mutex<Session>,
@@ -95,7 +95,7 @@ pub struct Shared {
 
 /// A statement that was parsed and described.
 #[derive(Clone)]
-pub struct Prepared {
+pub(super) struct Prepared {
     kind: Kind,
     params: Arc<[Type]>,
     schema: SchemaRef,
@@ -108,7 +108,13 @@ enum Kind {
 }
 
 impl Shared {
-    async fn run(&self, statement: &Statement, params: Params, format: &Format, status: TransactionStatus) -> PgWireResult<Response> {
+    async fn run(
+        &self,
+        statement: &Statement,
+        params: Params,
+        format: &Format,
+        status: TransactionStatus,
+    ) -> PgWireResult<Response> {
         let mut session = self.session.lock().await;
         let ends = matches!(statement, Statement::Commit | Statement::Rollback);
         let failed = matches!(status, TransactionStatus::Error);
@@ -151,7 +157,10 @@ impl Shared {
         Ok(Response::Query(QueryResponse::new(fields, rows)))
     }
 
-    async fn plan_catalogue(&self, statement: datafusion::sql::sqlparser::ast::Statement) -> PgWireResult<LogicalPlan> {
+    async fn plan_catalogue(
+        &self,
+        statement: datafusion::sql::sqlparser::ast::Statement,
+    ) -> PgWireResult<LogicalPlan> {
         let statement = DfStatement::Statement(Box::new(statement));
         let plan = self.catalog.session.state().statement_to_plan(statement).await;
         let plan = plan.map_err(|e| catalog::failure(&e))?;
@@ -205,7 +214,11 @@ fn plain_schema(schema: &Schema) -> SchemaRef {
 
 fn plain(batch: &RecordBatch, schema: &SchemaRef) -> PgWireResult<RecordBatch> {
     let cast = |(column, field): (&arrow::array::ArrayRef, &Arc<Field>)| {
-        if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
+        if column.data_type() == field.data_type() {
+            Ok(Arc::clone(column))
+        } else {
+            cast(column, field.data_type())
+        }
     };
     let columns: Result<Vec<_>, _> = batch.columns().iter().zip(schema.fields()).map(cast).collect();
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -227,7 +240,8 @@ fn response(rows: Rows, format: &Format) -> PgWireResult<QueryResponse> {
     let schema = plain_schema(&rows.schema);
     let fields = fields(&schema, format)?;
     let encoded = Arc::clone(&fields);
-    let batches = stream::unfold(rows, |mut rows| async move { rows.next().await.map(|batch| (batch, rows)) });
+    let batches =
+        stream::unfold(rows, |mut rows| async move { rows.next().await.map(|batch| (batch, rows)) });
     let rows = batches.flat_map(move |batch| {
         let batch = batch.map_err(|e| sql_error(&e)).and_then(|batch| plain(&batch, &schema));
         stream::iter(encode(batch, &encoded))
@@ -246,7 +260,8 @@ impl SimpleQueryHandler for Service {
     {
         let mut responses = Vec::new();
         if PgCatalog::wants(query) {
-            let statements = self.0.catalog.parser.parse(query).map_err(|e| error("42601", &e.to_string(), None))?;
+            let statements =
+                self.0.catalog.parser.parse(query).map_err(|e| error("42601", &e.to_string(), None))?;
             for statement in statements {
                 let plan = self.0.plan_catalogue(statement).await?;
                 responses.push(self.0.run_catalogue(plan, &Format::UnifiedText).await?);
@@ -284,12 +299,18 @@ impl SimpleQueryHandler for Service {
 impl QueryParser for Shared {
     type Statement = Prepared;
 
-    async fn parse_sql<C>(&self, _client: &C, sql: &str, types: &[Option<Type>]) -> PgWireResult<Option<Prepared>>
+    async fn parse_sql<C>(
+        &self,
+        _client: &C,
+        sql: &str,
+        types: &[Option<Type>],
+    ) -> PgWireResult<Option<Prepared>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
         if PgCatalog::wants(sql) {
-            let statements = self.catalog.parser.parse(sql).map_err(|e| error("42601", &e.to_string(), None))?;
+            let statements =
+                self.catalog.parser.parse(sql).map_err(|e| error("42601", &e.to_string(), None))?;
             let Some(statement) = statements.into_iter().next() else { return Ok(None) };
             let plan = self.plan_catalogue(statement).await?;
             let inferred = plan.get_parameter_types().map_err(|e| catalog::failure(&e))?;
@@ -321,7 +342,11 @@ impl QueryParser for Shared {
         Ok(statement.params.to_vec())
     }
 
-    fn get_result_schema(&self, statement: &Prepared, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+    fn get_result_schema(
+        &self,
+        statement: &Prepared,
+        format: Option<&Format>,
+    ) -> PgWireResult<Vec<FieldInfo>> {
         let format = format.unwrap_or(&Format::UnifiedText);
         Ok(fields(&statement.schema, format)?.as_ref().clone())
     }
@@ -336,7 +361,12 @@ impl ExtendedQueryHandler for Service {
         Arc::clone(&self.0)
     }
 
-    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Prepared>, _max_rows: usize) -> PgWireResult<Response>
+    async fn do_query<C>(
+        &self,
+        client: &mut C,
+        portal: &Portal<Prepared>,
+        _max_rows: usize,
+    ) -> PgWireResult<Response>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
         C::PortalStore: PortalStore,

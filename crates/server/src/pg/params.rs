@@ -10,7 +10,7 @@ use pgwire::{
 };
 
 /// The type that a parameter is announced with, where the statement tells one.
-pub fn wire_type(inferred: Option<&DataType>) -> Type {
+pub(super) fn wire_type(inferred: Option<&DataType>) -> Type {
     match inferred {
         Some(DataType::Boolean) => Type::BOOL,
         Some(DataType::Int8 | DataType::Int16 | DataType::UInt8) => Type::INT2,
@@ -29,7 +29,7 @@ pub fn wire_type(inferred: Option<&DataType>) -> Type {
 ///
 /// # Errors
 /// A value does not decode as its type, or the type is not taken.
-pub fn values<S: Clone>(portal: &Portal<S>, announced: &[Type]) -> PgWireResult<Vec<Value>> {
+pub(super) fn values<S: Clone>(portal: &Portal<S>, announced: &[Type]) -> PgWireResult<Vec<Value>> {
     let declared = |index: usize| portal.statement.parameter_types.get(index).cloned().flatten();
     (0..portal.parameter_len())
         .map(|index| {
@@ -61,7 +61,9 @@ fn value<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> PgWireResult<
                 .map(|at| Value::Timestamp(at.timestamp_micros())),
         ),
         Type::DATE => or_null(
-            portal.parameter::<NaiveDate>(index, ty)?.map(|date| micros(date.and_time(chrono::NaiveTime::MIN))),
+            portal
+                .parameter::<NaiveDate>(index, ty)?
+                .map(|date| micros(date.and_time(chrono::NaiveTime::MIN))),
         ),
         Type::TEXT | Type::VARCHAR | Type::NAME | Type::BPCHAR | Type::UNKNOWN => {
             or_null(portal.parameter::<String>(index, &Type::TEXT)?.map(|text| Value::Str(text.into())))
@@ -70,7 +72,9 @@ fn value<S: Clone>(portal: &Portal<S>, index: usize, ty: &Type) -> PgWireResult<
         _ => {
             let message = format!("parameter ${} has the type {ty}, which is not taken", index + 1);
             let mut error = ErrorInfo::new("ERROR".to_owned(), "0A000".to_owned(), message);
-            error.hint = Some("cast it on the client's side to bigint, double precision, text or timestamp".to_owned());
+            error.hint = Some(
+                "cast it on the client's side to bigint, double precision, text or timestamp".to_owned(),
+            );
             return Err(PgWireError::UserError(Box::new(error)));
         }
     })
@@ -87,7 +91,7 @@ fn numeric<S: Clone>(portal: &Portal<S>, index: usize) -> PgWireResult<Value> {
 }
 
 /// The same for DataFusion's own plans.
-pub fn scalars(values: Vec<Value>) -> ParamValues {
+pub(super) fn scalars(values: Vec<Value>) -> ParamValues {
     let scalar = |value| match value {
         Value::Null => ScalarValue::Null,
         Value::Bool(v) => ScalarValue::Boolean(Some(v)),

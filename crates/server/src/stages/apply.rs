@@ -81,7 +81,7 @@ const COMMANDS_MAX: usize = 4_096;
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
 /// What the thread runs on.
-pub struct Apply {
+pub(super) struct Apply {
     /// The committed records.
     pub tail: Tail,
     /// Where they go.
@@ -99,14 +99,14 @@ pub struct Apply {
 }
 
 /// Makes the command channel for a tail.
-pub fn commands(tail: &Tail) -> (Commands, mpsc::Receiver<Command>) {
+pub(super) fn commands(tail: &Tail) -> (Commands, mpsc::Receiver<Command>) {
     let (sender, receiver) = mpsc::channel(COMMANDS_MAX);
     (Commands { sender, waker: tail.waker() }, receiver)
 }
 
 impl Apply {
     /// Runs until the log is stopped and drained. Returns why it ended early, if it did.
-    pub fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), String> {
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Result<(), String> {
         let started = Instant::now();
         let mut tick = Tick::containing(self.clock.now_us());
         self.engine.tick(tick);
@@ -205,8 +205,10 @@ impl Apply {
 
     fn report(&self) {
         let stats = self.engine.stats();
-        counter!("nowcast_views_evaluations_total", "mode" => "incremental").absolute(stats.evaluations_incremental);
-        counter!("nowcast_views_evaluations_total", "mode" => "reevaluated").absolute(stats.evaluations_reevaluated);
+        counter!("nowcast_views_evaluations_total", "mode" => "incremental")
+            .absolute(stats.evaluations_incremental);
+        counter!("nowcast_views_evaluations_total", "mode" => "reevaluated")
+            .absolute(stats.evaluations_reevaluated);
         gauge!("nowcast_views").set(stats.views.len() as f64);
         let state: usize = stats.views.iter().map(|view| view.state_bytes).sum();
         gauge!("nowcast_views_state_bytes").set(state as f64);

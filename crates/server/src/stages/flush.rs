@@ -22,7 +22,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Starts the thread; a message on `stop`, or its end, ends it.
-pub fn start(
+pub(super) fn start(
     store: Arc<Store>,
     log: LogHandle,
     health: Arc<Health>,

@@ -60,7 +60,9 @@ impl Health {
                 reasons.push("the log is being replayed".to_owned());
             }
             if let Some(reason) = &state.apply_failed {
-                reasons.push(format!("new rows are not shown: {reason}; look at the disk, then restart nowcast"));
+                reasons.push(format!(
+                    "new rows are not shown: {reason}; look at the disk, then restart nowcast"
+                ));
             }
             if let Some(reason) = &state.flush_failed {
                 reasons.push(format!("rows cannot be moved to parts: {reason}; it is tried again"));

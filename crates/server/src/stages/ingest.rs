@@ -49,7 +49,7 @@ const PERMIT_BYTES: usize = 1_024;
 const REJECTED_MAX: usize = 1_000;
 
 /// The system table of refused lines, kept for a week.
-pub const REJECTED_TABLE: &str = "rejected";
+pub(super) const REJECTED_TABLE: &str = "rejected";
 const REJECTED_TTL_S: u64 = 7 * 86_400;
 
 /// Takes writes from every source.
@@ -69,7 +69,7 @@ pub struct Ingest {
 #[derive(Debug)]
 pub enum AppendError {
     /// It does not fit the tables.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
     /// It never reached the log, or the log refused it.
     Write(WriteError),
 }
@@ -158,7 +158,7 @@ impl Ingest {
                 });
                 log.append(items, None, bytes, done);
             })
-            .map_err(AppendError::Refused)?;
+            .map_err(|refusal| AppendError::Refused(Box::new(refusal)))?;
         counter!("nowcast_ingest_rows_total").increment(rows);
         Ok(Pending { receiver })
     }
@@ -185,7 +185,8 @@ impl Ingest {
         if waiting.is_empty() {
             return;
         }
-        let items = vec![Item::Event(Event::CreateTable { schema: rejected_schema() }), rejected_rows(&waiting)];
+        let items =
+            vec![Item::Event(Event::CreateTable { schema: rejected_schema() }), rejected_rows(&waiting)];
         if let Err(error) = self.append(items, None).await {
             tracing::warn!(?error, "cannot write the table `rejected`");
         }

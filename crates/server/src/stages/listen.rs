@@ -18,7 +18,9 @@ pub struct Listeners {
 
 /// A port that cannot be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} for {what}: {source}; stop what listens there, or choose another address with {flag}")]
+#[error(
+    "cannot listen on {address} for {what}: {source}; stop what listens there, or choose another address with {flag}"
+)]
 pub struct ListenError {
     address: SocketAddr,
     what: &'static str,

@@ -28,7 +28,8 @@ use nowcast_model::{ColumnType, Tick, Value};
 use nowcast_query::{LiveQuery, Param, Params, QueryContext, SqlError};
 use nowcast_store::Snapshot;
 use nowcast_views::{
-    EngineStats, Evaluated, Kind, LiveColumn, LiveSchema, LiveTables, Row, ViewError, ViewId, ViewLimits, ViewState,
+    EngineStats, Evaluated, Kind, LiveColumn, LiveSchema, LiveTables, Row, ViewError, ViewId, ViewLimits,
+    ViewState,
 };
 use serde_json::{Value as Json, json};
 use tokio::{
@@ -189,7 +190,9 @@ impl LiveService {
         let describe = |(id, entry): (&ViewId, &Entry)| {
             let stats = stats.get(id);
             let (query, mode, reason) = match &entry.what {
-                What::Query { live, .. } => (live.text.clone(), live.mode_name(), live.reason().map(str::to_owned)),
+                What::Query { live, .. } => {
+                    (live.text.clone(), live.mode_name(), live.reason().map(str::to_owned))
+                }
                 What::Dashboard { name } => (format!("dashboard {name}"), "file", None),
             };
             json!({
@@ -270,7 +273,11 @@ impl Inner {
     }
 
     /// The query of a panel, and what its placeholders stand for.
-    fn panel(&self, path: &str, given: &serde_json::Map<String, Json>) -> Result<(String, Params), FeedError> {
+    fn panel(
+        &self,
+        path: &str,
+        given: &serde_json::Map<String, Json>,
+    ) -> Result<(String, Params), FeedError> {
         let panel = self.parts.dashboards.resolve(path).map_err(not_found)?;
         let mut given = params(given)?.named;
         let mut end = |name: &str| given.remove(name).map(|param| moment(name, &param)).transpose();
@@ -284,7 +291,9 @@ impl Inner {
         }
         let is_all = |name: &str| {
             let found = named.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-            found.is_none_or(|(_, param)| matches!(param, Param::All) || matches!(param, Param::List(l) if l.is_empty()))
+            found.is_none_or(|(_, param)| {
+                matches!(param, Param::All) || matches!(param, Param::List(l) if l.is_empty())
+            })
         };
         let text = panel.sql(|name| !is_all(name));
         for param in named.values_mut() {
@@ -313,7 +322,9 @@ impl Inner {
         }
         if state.views.len() >= self.parts.count_max {
             let message = format!("{} live queries are running, which is the limit", state.views.len());
-            return Err(FeedError::new("too_many_views", message).hint("close some pages, or raise views.count_max").retry());
+            return Err(FeedError::new("too_many_views", message)
+                .hint("close some pages, or raise views.count_max")
+                .retry());
         }
         let id = ViewId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
         state.by_identity.insert(identity.clone(), id);
@@ -322,9 +333,9 @@ impl Inner {
     }
 
     fn has_failed(&self, id: ViewId) -> bool {
-        self.parts.tables.read(|moment| {
-            moment.view(id).is_some_and(|view| matches!(view.state(), ViewState::Failed(_)))
-        })
+        self.parts
+            .tables
+            .read(|moment| moment.view(id).is_some_and(|view| matches!(view.state(), ViewState::Failed(_))))
     }
 
     fn what(&self, id: ViewId) -> Option<What> {
@@ -341,7 +352,10 @@ impl Inner {
         let position = snapshot.position;
         let ctx = self.context(snapshot, tick, params);
         let seeded = self.parts.sql.engine().seed(&ctx, &live, tick, &self.parts.limits, |_| {}).await;
-        Command::Seeded(id, seeded.map(|view| (view, position)).map_err(|e| ViewError::Evaluation(e.to_string())))
+        Command::Seeded(
+            id,
+            seeded.map(|view| (view, position)).map_err(|e| ViewError::Evaluation(e.to_string())),
+        )
     }
 
     async fn evaluate(&self, id: ViewId, snapshot: Arc<Snapshot>, tick: Tick) -> Command {
@@ -411,7 +425,8 @@ fn bound(moment: Moment) -> Param {
 }
 
 fn feed_error(error: &SqlError) -> FeedError {
-    let made = FeedError::new(error.code.state(), error.message.clone()).at(error.line.into(), error.column.into());
+    let made =
+        FeedError::new(error.code.state(), error.message.clone()).at(error.line.into(), error.column.into());
     match &error.hint {
         Some(hint) => made.hint(hint.clone()),
         None => made,
@@ -424,12 +439,17 @@ fn params(given: &serde_json::Map<String, Json>) -> Result<Params, FeedError> {
     for (name, value) in given {
         let wrong = |what: &str| {
             let error = FeedError::new("bad_parameter", format!("the parameter {name:?} is {what}"));
-            error.hint("send a string, a number, true or false, a list of these, null for all, or {\"ago_s\": 300}")
+            error.hint(
+                "send a string, a number, true or false, a list of these, null for all, or {\"ago_s\": 300}",
+            )
         };
         let param = match value {
             Json::Null => Param::All,
             Json::Array(values) if values.len() > LIST_MAX => {
-                return Err(wrong(&format!("a list of {} values, at most {LIST_MAX} are allowed", values.len())));
+                return Err(wrong(&format!(
+                    "a list of {} values, at most {LIST_MAX} are allowed",
+                    values.len()
+                )));
             }
             Json::Array(values) => {
                 let values: Option<Vec<Value>> = values.iter().map(scalar).collect();
@@ -437,7 +457,8 @@ fn params(given: &serde_json::Map<String, Json>) -> Result<Params, FeedError> {
             }
             Json::Object(object) => {
                 let ago_s = object.get("ago_s").and_then(Json::as_f64).filter(|_| object.len() == 1);
-                let ago_s = ago_s.filter(|s| s.abs() < 1e11).ok_or_else(|| wrong("an object of another kind"))?;
+                let ago_s =
+                    ago_s.filter(|s| s.abs() < 1e11).ok_or_else(|| wrong("an object of another kind"))?;
                 Param::Ago { ago_us: (ago_s * 1e6) as i64 }
             }
             value => Param::Scalar(scalar(value).ok_or_else(|| wrong("of a kind that is not taken"))?),
@@ -451,9 +472,10 @@ fn scalar(value: &Json) -> Option<Value> {
     match value {
         Json::Null => Some(Value::Null),
         Json::Bool(v) => Some(Value::Bool(*v)),
-        Json::Number(v) => Some(v.as_i64().map_or_else(|| Value::Float(v.as_f64().unwrap_or(f64::NAN)), Value::Int)),
+        Json::Number(v) => {
+            Some(v.as_i64().map_or_else(|| Value::Float(v.as_f64().unwrap_or(f64::NAN)), Value::Int))
+        }
         Json::String(v) => Some(Value::from(v.as_str())),
         Json::Array(_) | Json::Object(_) => None,
     }
 }
-

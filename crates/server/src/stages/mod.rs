@@ -119,16 +119,17 @@ impl Server {
         let raw = &config.raw;
         let lock = DataLock::take(&config.data)?;
         let began = Instant::now();
-        let store_options = StoreOptions {
-            hot_bytes_max: or_share(raw.memory.hot_bytes_max),
-            ..StoreOptions::default()
-        };
+        let store_options =
+            StoreOptions { hot_bytes_max: or_share(raw.memory.hot_bytes_max), ..StoreOptions::default() };
         let (store, replay_from) = Store::open(&config.data.join("store"), store_options, Arc::clone(&clock))
             .context("cannot open the store")?;
         let (log, recovery) = Log::open(log_options(&config), Arc::new(RealDisk), Arc::clone(&clock))
             .context("cannot open the log")?;
         if let Some(cut) = &recovery.cut {
-            tracing::warn!(?cut, "the log ended in the middle of a write that nobody was told of; it was cut");
+            tracing::warn!(
+                ?cut,
+                "the log ended in the middle of a write that nobody was told of; it was cut"
+            );
         }
         for damage in &recovery.damages {
             tracing::error!(?damage, "records of the log are damaged and were set aside");
@@ -183,10 +184,13 @@ impl Server {
         tracing::debug!(elapsed = ?began.elapsed(), position = %end, "the data is open");
 
         let queue_bytes_max = raw.log.queue_bytes_max;
-        let ingest = Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied);
+        let ingest =
+            Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied);
         let ingest = Arc::new(ingest);
-        let query_options =
-            QueryOptions { memory_bytes_max: or_share(raw.query.memory_bytes_max), ..QueryOptions::default() };
+        let query_options = QueryOptions {
+            memory_bytes_max: or_share(raw.query.memory_bytes_max),
+            ..QueryOptions::default()
+        };
         let engine = Arc::new(QueryEngine::new(query_options)?);
         let sql = Arc::new(Sql::new(
             Arc::clone(&engine),
@@ -197,7 +201,8 @@ impl Server {
             raw.query.concurrent_max,
             Duration::from_secs(raw.query.timeout_s.max(1)),
         ));
-        let dashboards = Library::open(&config.data.join("dashboards")).context("cannot open the dashboards")?;
+        let dashboards =
+            Library::open(&config.data.join("dashboards")).context("cannot open the dashboards")?;
         let live = LiveService::new(live::LiveParts {
             sql: Arc::clone(&sql),
             dashboards: dashboards.clone(),
@@ -265,7 +270,18 @@ impl Server {
         let (flush_stop, flush_stopped) = std::sync::mpsc::channel();
         let flush = flush::start(Arc::clone(&store), log.clone(), health, flush_stopped)?;
         Ok(Server {
-            addresses, ingest, sql, store, shutdown, tasks, feed, log, apply, flush, flush_stop, _lock: lock,
+            addresses,
+            ingest,
+            sql,
+            store,
+            shutdown,
+            tasks,
+            feed,
+            log,
+            apply,
+            flush,
+            flush_stop,
+            _lock: lock,
         })
     }
 

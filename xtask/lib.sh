@@ -30,6 +30,17 @@ as_root() {
   fi
 }
 
+# install PACKAGE…: from Debian.
+install() {
+  command -v apt-get >/dev/null || {
+    printf 'please install: %s\n' "$*" >&2
+    exit 1
+  }
+  printf '    installing %s\n' "$*"
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
 # need PACKAGE COMMAND [PACKAGE COMMAND …]: installs Debian packages whose command is missing.
 need() {
   local missing=()
@@ -37,14 +48,7 @@ need() {
     command -v "$2" >/dev/null || missing+=("$1")
     shift 2
   done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  command -v apt-get >/dev/null || {
-    printf 'please install: %s\n' "${missing[*]}" >&2
-    exit 1
-  }
-  printf '    installing %s\n' "${missing[*]}"
-  as_root apt-get update -qq
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
 }
 
 need_toolchains() {

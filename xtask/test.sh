@@ -4,9 +4,8 @@
 
 tools() {
   need_toolchains
-  need chromium chromium postgresql psql
-  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null
-  command -v python3 >/dev/null && python3 -c 'import venv, ensurepip' 2>/dev/null || need python3-venv nothing-called-so
+  need chromium chromium postgresql-client psql python3 python3
+  python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
 }
 
 deny() {
@@ -29,6 +28,8 @@ rust() {
 web() {
   step 'page' build_page
   step 'page tests' bash -c 'cd web && npm test --silent'
+  step 'live client tools' npm_in clients/js
+  step 'live client tests' bash -c 'cd clients/js && npm test --silent'
 }
 
 # venv NAME: a virtual environment with what tests/clients/NAME.txt pins.

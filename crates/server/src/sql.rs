@@ -218,7 +218,7 @@ impl Sql {
             }
             let read = async {
                 while let Some(batch) = result.stream.next().await {
-                    let batch = batch.map_err(|error| SqlError::new(SqlCode::Data, error.to_string()));
+                    let batch = batch.map_err(|error| nowcast_query::sql_error(&error));
                     let failed = batch.is_err();
                     if sender.send(batch).await.is_err() || failed {
                         break;

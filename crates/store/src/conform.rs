@@ -350,7 +350,7 @@ fn check_new_table(schema: &TableSchema, batch: usize) -> Result<(), Refusal> {
         return refuse(RefusalKind::Time, &cause, "add TIMESTAMP(column), or use PARTITION BY NONE");
     }
     if !schema.dedup_keys.is_empty() {
-        let hint = "leave the clause out, and read the newest row of a key with LATEST ON or row_number()";
+        let hint = "leave the clause out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, time DESC";
         return refuse(RefusalKind::Unsupported, "DEDUP UPSERT KEYS is not built yet", hint);
     }
     Ok(())

@@ -75,15 +75,6 @@ fn file() -> Vec<u8> {
     bytes
 }
 
-/// Writes the file of a new version once; an old one is never written again.
-#[test]
-#[ignore = "writes testdata"]
-fn write() {
-    assert!(!Path::new(FILE).exists(), "the format of a version that was used does not change");
-    std::fs::create_dir_all(Path::new(FILE).parent().unwrap()).unwrap();
-    std::fs::write(FILE, file()).unwrap();
-}
-
 #[test]
 fn version_1_is_read() {
     let bytes = std::fs::read(FILE).unwrap();

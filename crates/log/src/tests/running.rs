@@ -282,38 +282,3 @@ fn a_real_disk_does_as_well() {
     let (_, recovery) = open(options, &Arc::new(RealDisk)).unwrap();
     assert_eq!((recovery.segments, recovery.end.get()), (1, 900));
 }
-
-/// Not a test of speed; prints what `cargo test -- --ignored --nocapture` measures.
-#[test]
-#[ignore = "prints timings"]
-#[allow(clippy::print_stderr)]
-fn timings() {
-    let dir = tempfile::tempdir().unwrap();
-    let options = LogOptions::new(dir.path());
-    let (handle, _tail, _) = start(options.clone(), &Arc::new(RealDisk));
-    let item = rows(1, 8_192);
-    let begin = std::time::Instant::now();
-    let answers: Vec<_> = (0..400).map(|_| queue(&handle, vec![item.clone()])).collect();
-    for answer in answers {
-        answer.recv_timeout(LONG).unwrap().unwrap();
-    }
-    let append_s = begin.elapsed().as_secs_f64();
-    let status = handle.status();
-    let mib = status.bytes as f64 / 1_048_576.0;
-    eprintln!(
-        "append: {:.0} rows/s, {:.0} MiB/s, {} frames, {} syncs of {:.1} ms",
-        status.rows as f64 / append_s,
-        mib / append_s,
-        status.frames,
-        status.syncs,
-        status.sync_us as f64 / 1e3 / status.syncs as f64,
-    );
-    let begin = std::time::Instant::now();
-    assert_eq!(read_all(&handle, Offset::ZERO).len(), 400);
-    let read_s = begin.elapsed().as_secs_f64();
-    eprintln!("replay: {:.0} rows/s, {:.0} MiB/s", status.rows as f64 / read_s, mib / read_s);
-    handle.stop();
-    let begin = std::time::Instant::now();
-    open(options, &Arc::new(RealDisk)).unwrap();
-    eprintln!("recovery: {:.0} MiB/s", mib / begin.elapsed().as_secs_f64());
-}

@@ -140,6 +140,8 @@ test("one line of curl makes a table whose page moves", async () => {
   await page.getByText('21.5').first().waitFor();
   assert.equal((await send('22.75')).status, 204);
   await page.getByText('22.75').first().waitFor();
+  await page.getByText('T, mean of 5 seconds').waitFor();
+  assert.equal(await page.getByText('Try again').count(), 0, 'no panel fails');
   assert.deepEqual(page.problems, []);
   const home = await open('/');
   await home.getByText('weather').first().waitFor();

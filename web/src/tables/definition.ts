@@ -30,8 +30,9 @@ export function tableDefinition(table: TableInfo): Definition {
   } else {
     const ts = quoted(timestamp);
     const since = (interval: string): string => `WHERE ${ts} >= now() - interval '${interval}'`;
+    // The bin is named as the time itself: any other name could be that of a column.
     const binned = (interval: string, value: string): string =>
-      `SELECT date_bin(interval '${interval}', ${ts}) AS t, ${value}\nFROM ${source} ${since('5 minutes')}\nGROUP BY 1 ORDER BY 1`;
+      `SELECT date_bin(interval '${interval}', ${ts}) AS ${ts}, ${value}\nFROM ${source} ${since('5 minutes')}\nGROUP BY 1 ORDER BY 1`;
     panels.push(
       panel('rate', 'Rows per second, last 10 seconds', 'stat', [0, 0, 4, 2],
         `SELECT count(*) / 10.0 AS "rows per second" FROM ${source} ${since('10 seconds')}`,

@@ -176,6 +176,7 @@ export class Hub {
       truncated: table?.truncated ?? false,
       mode: table?.mode ?? null,
       behind: behind !== null && !seeding,
+      behindAt: behind?.version ?? null,
       changing: false,
     };
   }

@@ -37,12 +37,14 @@ export interface LiveState {
   readonly mode: 'incremental' | 'reevaluated' | null;
   /** Re-evaluated and not yet at the page's moment. */
   readonly behind: boolean;
+  /** The version that it shows while it is behind. */
+  readonly behindAt: number | null;
   /** The frame answers the request before this one; the new one is on its way. */
   readonly changing: boolean;
 }
 
 export const LOADING: LiveState = {
-  phase: 'loading', frame: null, percent: 0, error: null, truncated: false, mode: null, behind: false, changing: false,
+  phase: 'loading', frame: null, percent: 0, error: null, truncated: false, mode: null, behind: false, behindAt: null, changing: false,
 };
 
 /** The page's one connection, as drawn. */

@@ -143,7 +143,8 @@ function Badges({ live }: { live: LiveState }): JSX.Element {
   return (
     <>
       {live.truncated && <span className="badge" title="The result has more rows than a live query keeps. Narrow the query, or add a LIMIT.">first {live.frame?.length ?? 0} rows</span>}
-      {live.behind && <span className="badge late" title="This query is evaluated anew after changes, and that has not finished for the newest moment.">catching up</span>}
+      {/* A new key begins the delay anew: told is only who shows one and the same version for seconds. */}
+      {live.behind && <span key={live.behindAt} className="badge late" title="This query is evaluated anew after changes, and that has not finished for the newest moment.">catching up</span>}
     </>
   );
 }

@@ -84,6 +84,8 @@ test('every number and bar is what the same SQL answers at that tick', async () 
     for (const panel of definition.panels.filter((panel) => left.has(panel.id))) {
       const shown = again.panels[panel.id];
       if (!shown || shown.late || JSON.stringify(shown) !== JSON.stringify(seen.panels[panel.id])) continue;
+      // What has not arrived yet is compared in a later moment: every panel must be, before the time is up.
+      if (!shown.rows || (panel.chart === 'stat' && (shown.value === null || shown.before === null))) continue;
       const rows = await server.exec(batch(panel.query, 300, null), again.now);
       if (panel.chart === 'stat') {
         assert.ok(close(shown.value, rows[0][0] ?? 0), `${panel.id}: ${shown.value}, batch ${rows[0][0]}`);

@@ -169,10 +169,15 @@ impl Ingest {
     /// As [`Ingest::append`], and what the log answers.
     pub async fn append_visible(&self, items: Vec<Item>) -> Result<(), AppendError> {
         let committed = self.append(items, Some(BUSY_AFTER)).await?.durable().await?;
+        self.visible(committed).await;
+        Ok(())
+    }
+
+    /// Ready once queries see the record: whoever was told of a write finds it.
+    async fn visible(&self, committed: Committed) {
         let mut applied = self.applied.clone();
         // The sender lives as long as the apply thread; without it the process is ending.
         let _ = applied.wait_for(|position| *position >= committed.end).await;
-        Ok(())
     }
 
     /// Writes what was rejected since the last call to the table `rejected`.
@@ -236,7 +241,8 @@ impl Sink for Ingest {
             let busy_after = durable.then_some(BUSY_AFTER);
             let pending = self.append(items, busy_after).await.map_err(AppendError::into_write_error)?;
             if durable {
-                pending.durable().await.map_err(AppendError::into_write_error)?;
+                let committed = pending.durable().await.map_err(AppendError::into_write_error)?;
+                self.visible(committed).await;
             }
             Ok(())
         })

@@ -12,7 +12,7 @@ tools() {
 
 step 'tools' tools
 # The profile of `make demo`: a release build, with thin LTO of the whole SQL stack, takes much longer.
-step 'server and benches' cargo build --profile demo --locked -p nowcast-server -p nowcast-bench --bins
+step 'server and benches' cargo build --profile demo --locked --no-default-features -p nowcast-server -p nowcast-bench --bins
 bench="$CARGO_TARGET_DIR/demo/nowcast-bench"
 step 'ingest' "$bench" ingest "$@"
 step 'freshness' "$bench" freshness

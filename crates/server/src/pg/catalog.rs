@@ -17,7 +17,7 @@ use datafusion::{
     prelude::SessionContext,
     scalar::ScalarValue,
 };
-use datafusion_postgres::datafusion_pg_catalog::{
+use datafusion_pg_catalog::{
     pg_catalog::{context::EmptyContextProvider, setup_pg_catalog},
     sql::PostgresCompatibilityParser,
 };

@@ -32,6 +32,8 @@ pub enum Command {
         schema: Arc<LiveSchema>,
         /// How it is kept up to date.
         kind: Kind,
+        /// Told once readers find the view.
+        added: watch::Sender<bool>,
     },
     /// The outcome of [`Work::Seed`].
     Seeded(ViewId, Result<(View, Offset), ViewError>),
@@ -151,9 +153,10 @@ impl Apply {
     /// True if a moment must be published for it.
     fn command(&mut self, command: Command, tick: Tick) -> bool {
         match command {
-            Command::Add { id, schema, kind } => {
+            Command::Add { id, schema, kind, added } => {
                 let incremental = matches!(kind, Kind::Incremental { .. });
                 self.engine.add(id, schema, kind);
+                added.send_replace(true);
                 if incremental {
                     self.send(Work::Seed(id, self.store.snapshot(), tick));
                 }

@@ -34,7 +34,7 @@ use nowcast_views::{
 use serde_json::{Value as Json, json};
 use tokio::{
     runtime::Handle,
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
 };
 
 use super::apply::{Command, Commands, Work};
@@ -97,6 +97,16 @@ struct Entry {
     what: What,
     leases: usize,
     idle_since: Option<Instant>,
+    /// True once readers find it.
+    is_added: watch::Receiver<bool>,
+}
+
+/// A view that a lease was counted on.
+struct Held {
+    id: ViewId,
+    is_added: watch::Receiver<bool>,
+    /// For a new view: what the apply thread tells that it knows it.
+    new: Option<watch::Sender<bool>>,
 }
 
 #[derive(Clone)]
@@ -252,11 +262,16 @@ impl Inner {
                 self.plan(&text, params, tenant)?
             }
         };
-        let (id, is_new) = self.hold(identity, what)?;
-        if is_new {
-            self.parts.commands.send(Command::Add { id, schema: Arc::new(schema), kind }).await;
+        let Held { id, mut is_added, new } = self.hold(identity, what)?;
+        let lease = Lease::new(id, Guard { inner: Arc::clone(self), id });
+        if let Some(added) = new {
+            self.parts.commands.send(Command::Add { id, schema: Arc::new(schema), kind, added }).await;
         }
-        Ok(Lease::new(id, Guard { inner: Arc::clone(self), id }))
+        // Whoever holds a lease finds the view, whether it was the first to ask for it or came right behind.
+        match is_added.wait_for(|is_added| *is_added).await {
+            Ok(_) => Ok(lease),
+            Err(_) => Err(FeedError::new("shutting_down", "the server is shutting down").retry()),
+        }
     }
 
     fn plan(
@@ -308,7 +323,7 @@ impl Inner {
     }
 
     /// Counts a lease on the view of `identity`, which is made if there is none, or if it failed.
-    fn hold(&self, identity: String, what: What) -> Result<(ViewId, bool), FeedError> {
+    fn hold(&self, identity: String, what: What) -> Result<Held, FeedError> {
         let mut state = self.state();
         if let Some(&id) = state.by_identity.get(&identity) {
             if self.has_failed(id) {
@@ -317,7 +332,7 @@ impl Inner {
             } else if let Some(entry) = state.views.get_mut(&id) {
                 entry.leases += 1;
                 entry.idle_since = None;
-                return Ok((id, false));
+                return Ok(Held { id, is_added: entry.is_added.clone(), new: None });
             }
         }
         if state.views.len() >= self.parts.count_max {
@@ -328,8 +343,10 @@ impl Inner {
         }
         let id = ViewId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
         state.by_identity.insert(identity.clone(), id);
-        state.views.insert(id, Entry { identity, what, leases: 1, idle_since: None });
-        Ok((id, true))
+        let (added, is_added) = watch::channel(false);
+        let entry = Entry { identity, what, leases: 1, idle_since: None, is_added: is_added.clone() };
+        state.views.insert(id, entry);
+        Ok(Held { id, is_added, new: Some(added) })
     }
 
     fn has_failed(&self, id: ViewId) -> bool {

@@ -1,5 +1,7 @@
 //! What the log holds: one atomic write each.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Batch, Column, Offset, TableName, TableSchema};
@@ -112,5 +114,22 @@ pub enum Event {
         table: TableName,
         /// Seconds; `None` keeps rows for ever.
         ttl_s: Option<u64>,
+    },
+    /// The rows of a stretch of time go.
+    DropRange {
+        /// The table.
+        table: TableName,
+        /// The first time that goes: microseconds since 1970 UTC.
+        from_us: i64,
+        /// The first time behind that stays.
+        until_us: i64,
+    },
+    /// Sets or clears the keys of which the last written row is the table's. What is there stays as it is.
+    SetDedupKeys {
+        /// The table.
+        table: TableName,
+        /// The columns by their names in the table, the time among them; none for a table that keeps every
+        /// row.
+        keys: Vec<Arc<str>>,
     },
 }

@@ -1,6 +1,10 @@
 //! A record's items, applied one by one to a snapshot that nobody sees yet, and what they changed.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::Range,
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array},
@@ -13,15 +17,24 @@ use nowcast_model::{
 };
 
 use crate::{
-    Hot, Part, Snapshot, StoreError, TableVersion, columns::nulls, partition_start_us,
-    snapshot::next_generation, store::Recovered,
+    Hot, Part, Snapshot, StoreError, TableVersion,
+    columns::nulls,
+    partition_start_us,
+    snapshot::next_generation,
+    store::Recovered,
+    upsert::{KeyIndex, Upserted, seqs},
 };
+
+/// The indexes of the tables that have keys.
+pub(crate) type KeyIndexes = BTreeMap<TableName, KeyIndex>;
 
 /// A record on its way into a snapshot that nobody sees yet.
 pub(crate) struct Applying<'a> {
     pub(crate) snapshot: Snapshot,
     pub(crate) record: &'a Record,
     pub(crate) sink: &'a mut dyn FnMut(Change),
+    /// By table, where rows are found by their key.
+    pub(crate) keys: &'a mut KeyIndexes,
     /// Set when a table or schema came, went or changed.
     pub(crate) schemas_changed: bool,
     /// Set when rows in parts may have gone.
@@ -50,6 +63,8 @@ impl Applying<'_> {
                 | Event::DropTable { table }
                 | Event::Truncate { table }
                 | Event::DropPartitions { table, .. }
+                | Event::DropRange { table, .. }
+                | Event::SetDedupKeys { table, .. }
                 | Event::SetTtl { table, .. },
             ) => table,
         };
@@ -77,6 +92,19 @@ impl Applying<'_> {
                     Event::DropPartitions { before_us, .. } => {
                         self.parts_dropped = true;
                         drop_partitions(version, *before_us, self.sink)
+                    }
+                    Event::DropRange { from_us, until_us, .. } => {
+                        self.parts_dropped = true;
+                        drop_range(version, *from_us..*until_us, self.sink)
+                    }
+                    Event::SetDedupKeys { keys, .. } => {
+                        self.schemas_changed = true;
+                        let dedup_keys = keys.iter().filter_map(|key| version.schema.index_of(key)).collect();
+                        let new = TableSchema { dedup_keys, ..TableSchema::clone(&version.schema) };
+                        change_schema(version, new, self.sink);
+                        // Rows that came without keys are in no index.
+                        self.keys.remove(&key);
+                        Ok(())
                     }
                     Event::AddColumns { columns, .. } => {
                         self.schemas_changed = true;
@@ -108,9 +136,19 @@ impl Applying<'_> {
         if let Some(times) = times_of(&version.schema, &rows) {
             version.note_times(min(times), max(times));
         }
+        let schema = version.schema.clone();
+        if !schema.dedup_keys.is_empty() {
+            let index = match self.keys.entry(key.clone()) {
+                Entry::Occupied(entry) if entry.get().fits(version) => entry.into_mut(),
+                entry => entry.insert_entry(KeyIndex::new(version)?).into_mut(),
+            };
+            if let Some(Upserted { rows, weights }) = index.upsert(version, rows)? {
+                (self.sink)(Change::Rows(RowChange { schema, rows, weights }));
+            }
+            return Ok(());
+        }
         let stored = version.stored.clone();
         version.hot.push(&stored, rows.clone())?;
-        let schema = version.schema.clone();
         (self.sink)(Change::Rows(RowChange { schema, rows, weights: Weights::Inserted }));
         Ok(())
     }
@@ -134,6 +172,7 @@ impl Applying<'_> {
         let Some(mut version) = self.snapshot.tables.remove(key) else {
             return Ok(());
         };
+        self.keys.remove(key);
         (self.schemas_changed, self.parts_dropped) = (true, true);
         let version = Arc::make_mut(&mut version);
         truncate(version, self.sink)?;
@@ -219,7 +258,7 @@ fn drop_partitions(version: &mut TableVersion, before_us: i64, sink: Sink<'_>) -
             continue;
         }
         let mut gone = 0;
-        for rows in part.read_before(&schema, cutoff_us)? {
+        for rows in part.read_between(&schema, i64::MIN..cutoff_us)? {
             let rows = rows?;
             gone += rows.num_rows() as u64;
             delete(&schema, rows, sink);
@@ -233,27 +272,68 @@ fn drop_partitions(version: &mut TableVersion, before_us: i64, sink: Sink<'_>) -
             }));
         }
     }
+    version.parts = parts;
+    drop_hot(version, i64::MIN..cutoff_us, sink)?;
+    version.oldest_us = version.oldest_us.map(|_| cutoff_us);
+    if version.rows() == 0 {
+        (version.oldest_us, version.newest_us) = (None, None);
+    }
+    Ok(())
+}
+
+/// Takes away the rows of a stretch of time: parts that lie in it as a whole, rows of other parts as dead
+/// ones, and hot rows.
+fn drop_range(version: &mut TableVersion, times: Range<i64>, sink: Sink<'_>) -> Result<(), StoreError> {
+    let schema = version.schema.clone();
+    let mut parts = Vec::with_capacity(version.parts.len());
+    for part in &version.parts {
+        let (Some(min_us), Some(max_us)) = (part.min_us, part.max_us) else {
+            parts.push(part.clone());
+            continue;
+        };
+        if max_us < times.start || min_us >= times.end {
+            parts.push(part.clone());
+            continue;
+        }
+        let mut dead = Vec::new();
+        for rows in part.read_between(&schema, times.clone())? {
+            let rows = rows?;
+            dead.extend_from_slice(seqs(&rows));
+            delete(&schema, rows, sink);
+        }
+        if (dead.len() as u64) < part.rows {
+            let mut left = Part::clone(part);
+            left.bury(dead);
+            parts.push(Arc::new(left));
+        }
+    }
+    version.parts = parts;
+    drop_hot(version, times, sink)?;
+    if version.rows() == 0 {
+        (version.oldest_us, version.newest_us) = (None, None);
+    }
+    Ok(())
+}
+
+/// Takes away the hot rows of a stretch of time.
+fn drop_hot(version: &mut TableVersion, gone: Range<i64>, sink: Sink<'_>) -> Result<(), StoreError> {
+    let schema = version.schema.clone();
     let mut hot_gone = Vec::new();
     let hot = version.hot.try_map(|batch| {
         let Some(times) = times_of(&schema, batch) else { return Ok(batch.clone()) };
-        let old: BooleanArray = times.values().iter().map(|&at_us| Some(at_us < cutoff_us)).collect();
+        let old: BooleanArray = times.values().iter().map(|at_us| Some(gone.contains(at_us))).collect();
         if old.true_count() == 0 {
             return Ok(batch.clone());
         }
         hot_gone.push(filter_record_batch(batch, &old)?);
         filter_record_batch(batch, &not(&old)?)
     })?;
-    version.parts = parts;
     if !hot_gone.is_empty() {
         version.hot = hot;
         version.generation = next_generation();
     }
     for rows in hot_gone {
         delete(&schema, rows, sink);
-    }
-    version.oldest_us = version.oldest_us.map(|_| cutoff_us);
-    if version.rows() == 0 {
-        (version.oldest_us, version.newest_us) = (None, None);
     }
     Ok(())
 }

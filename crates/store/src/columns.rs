@@ -1,7 +1,10 @@
 //! Column work that Arrow leaves open: NULL columns that cost nothing, sizes without allocation, and
 //! concatenation that keeps dictionaries small.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Borrow,
+    sync::{Arc, OnceLock},
+};
 
 use ahash::AHashMap;
 use arrow::{
@@ -71,9 +74,9 @@ pub(crate) fn concat_rows(schema: &SchemaRef, batches: &[&RecordBatch]) -> Resul
 }
 
 /// The rows `picks` (batch, row) as one batch, in that order.
-pub(crate) fn pick_rows(
+pub(crate) fn pick_rows<B: Borrow<RecordBatch>>(
     schema: &SchemaRef,
-    batches: &[RecordBatch],
+    batches: &[B],
     picks: &[(usize, usize)],
 ) -> Result<RecordBatch, ArrowError> {
     // Arrow looks at the dictionary of every array it is given, so it is given only those that are used.
@@ -82,7 +85,7 @@ pub(crate) fn pick_rows(
     let mut local = Vec::with_capacity(picks.len());
     for &(batch, row) in picks {
         let position = *used.entry(batch).or_insert_with(|| {
-            sources.push(&batches[batch]);
+            sources.push(batches[batch].borrow());
             sources.len() - 1
         });
         local.push((position, row));

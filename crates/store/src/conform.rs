@@ -115,8 +115,23 @@ impl Draft<'_> {
                 self.existing(table)?;
                 self.tables.insert(table.key(), None);
             }
-            Event::Truncate { table } | Event::DropPartitions { table, .. } => {
+            Event::Truncate { table }
+            | Event::DropPartitions { table, .. }
+            | Event::DropRange { table, .. } => {
                 self.existing(table)?;
+            }
+            Event::SetDedupKeys { table, keys } => {
+                let mut schema = TableSchema::clone(&*self.existing(table)?);
+                schema.dedup_keys.clear();
+                for key in keys {
+                    let index = schema.index_of(key).ok_or_else(|| {
+                        let cause = format!("there is no column {key:?}");
+                        self.refuse(RefusalKind::Missing, table, cause, "name columns of the table")
+                    })?;
+                    schema.dedup_keys.push(index);
+                }
+                check_new_table(&schema, self.index)?;
+                self.tables.insert(table.key(), Some(Arc::new(schema)));
             }
             Event::SetTtl { table, ttl_s } => {
                 let schema = TableSchema { ttl_s: *ttl_s, ..TableSchema::clone(&*self.existing(table)?) };
@@ -349,9 +364,16 @@ fn check_new_table(schema: &TableSchema, batch: usize) -> Result<(), Refusal> {
         let cause = format!("PARTITION BY {} needs a time column", schema.partition_by.name());
         return refuse(RefusalKind::Time, &cause, "add TIMESTAMP(column), or use PARTITION BY NONE");
     }
-    if !schema.dedup_keys.is_empty() {
-        let hint = "leave the clause out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, time DESC";
-        return refuse(RefusalKind::Unsupported, "DEDUP UPSERT KEYS is not built yet", hint);
+    if let Some(&key) = schema.dedup_keys.iter().find(|&&key| key >= schema.columns.len()) {
+        let cause = format!("DEDUP UPSERT KEYS names column {key}, but there are {}", schema.columns.len());
+        return refuse(RefusalKind::Unsupported, &cause, "name columns of the table");
+    }
+    if !schema.dedup_keys.is_empty() && schema.timestamp.is_none_or(|t| !schema.dedup_keys.contains(&t)) {
+        return refuse(
+            RefusalKind::Time,
+            "DEDUP UPSERT KEYS must name the time column",
+            "write … ) timestamp(ts) PARTITION BY DAY DEDUP UPSERT KEYS(ts, …)",
+        );
     }
     Ok(())
 }

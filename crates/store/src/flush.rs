@@ -18,22 +18,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{Arc, PoisonError, atomic::Ordering},
 };
 
 use arrow::array::RecordBatch;
-use nowcast_model::{Offset, TableName};
+use nowcast_model::{Offset, TableName, TableSchema};
 
 use crate::{
-    Part, Snapshot, Store, StoreError, TableVersion,
+    Part, PartRows, Snapshot, Store, StoreError, TableVersion, compact,
     manifest::{Manifest, PartEntry, TableEntry},
-    part::{PartFile, PartWriter, sync_dir},
+    merge::merge,
+    part::{PartFile, PartWriter, sync_dir, write_durably},
     sorted::write_sorted,
+    split::Splitter,
     store::parts_dir,
+    upsert::seqs,
 };
 
-/// What one merge reads into memory at most.
-const COMPACT_ROWS_MAX: u64 = 2_000_000;
+/// Times that a merge looks for rows taken out of its parts meanwhile, before it is put off.
+const SETTLE_TRIES: usize = 5;
 
 /// What the flush thread knows.
 pub(crate) struct Flushing {
@@ -42,25 +46,49 @@ pub(crate) struct Flushing {
     saved: Option<Offset>,
     /// Files that the manifest or the current snapshot names, by part.
     files: BTreeMap<u64, Arc<PartFile>>,
+    /// By table, what was written since the start.
+    written: BTreeMap<TableName, Written>,
+    /// Files of dead rows that the manifest names, by part.
+    dead: BTreeMap<u64, PathBuf>,
 }
 
-/// What a table gets: one part for its frozen rows, or for some of its parts.
+/// Bytes of a table's parts that were written since the start. Their sum by the first is the write
+/// amplification.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// From hot rows.
+    pub flushed_bytes: u64,
+    /// From other parts.
+    pub merged_bytes: u64,
+}
+
+/// What a table gets: parts for its frozen rows, or for some of its parts.
 struct Job {
     base: Arc<TableVersion>,
-    /// Batches of `base.hot` that the part holds.
+    /// Batches of `base.hot` that the parts hold.
     batches: usize,
-    /// Parts of `base` that the part replaces.
+    /// Parts of `base` that the new ones replace.
     replaced: Vec<Arc<Part>>,
-    part: Option<Arc<Part>>,
+    parts: Vec<Arc<Part>>,
 }
 
 impl Flushing {
     pub(crate) fn new(next_part: u64) -> Flushing {
-        Flushing { next_part, saved: None, files: BTreeMap::new() }
+        Flushing {
+            next_part,
+            saved: None,
+            files: BTreeMap::new(),
+            written: BTreeMap::new(),
+            dead: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn know(&mut self, part: &Part) {
+        part.file.keep();
         self.files.insert(part.id, part.file.clone());
+        if !part.dead.is_empty() {
+            self.dead.insert(part.id, part.dead_path());
+        }
     }
 }
 
@@ -84,18 +112,17 @@ impl Store {
                 continue;
             }
             let batches = version.hot.to_vec();
-            let part = if batches.is_empty() {
-                None
-            } else {
-                Some(self.write_part(&mut flushing, version, &batches)?)
+            let parts = match version.hot.is_empty() {
+                true => Vec::new(),
+                false => vec![self.write_hot(&mut flushing, version, &batches)?],
             };
             let (base, batches, replaced) = (version.clone(), batches.len(), Vec::new());
-            jobs.insert(key.clone(), Job { base, batches, replaced, part });
+            jobs.insert(key.clone(), Job { base, batches, replaced, parts });
         }
         let dropped = self.parts_dropped.swap(false, Ordering::Relaxed);
         if dropped
             || flushing.saved != Some(base.snapshot.position)
-            || jobs.values().any(|job| job.part.is_some())
+            || jobs.values().any(|job| !job.parts.is_empty())
         {
             let committed = self.commit(&mut flushing, &base.snapshot, &jobs);
             if committed.is_err() && dropped {
@@ -103,7 +130,7 @@ impl Store {
             }
             committed?;
         }
-        self.compact(&mut flushing)?;
+        while self.compact(&mut flushing)? {}
         let snapshot = self.snapshot();
         let needed = snapshot.tables.values().map(|version| version.replay_from);
         Ok(needed.chain([base.snapshot.position]).min().unwrap_or(base.snapshot.position))
@@ -133,57 +160,71 @@ impl Store {
         Frozen { snapshot, chosen }
     }
 
-    fn write_part(
-        &self,
-        flushing: &mut Flushing,
-        version: &TableVersion,
-        batches: &[RecordBatch],
-    ) -> Result<Arc<Part>, StoreError> {
+    /// Begins the next part of a table.
+    fn begin_part(&self, flushing: &mut Flushing, version: &TableVersion) -> Result<PartWriter, StoreError> {
         let id = flushing.next_part;
         flushing.next_part += 1;
         let key = version.schema.name.key();
         // A dot is in no name, so this is one directory for one table.
         let dir = parts_dir(&self.dir).join(format!("{}.{}", key.schema, key.table));
-        let mut writer = PartWriter::create(&dir, id, &version.schema)?;
-        let tmp = writer.tmp().to_owned();
-        let written = write_sorted(&mut writer, &version.schema, &version.stored, batches)
-            .and_then(|()| self.point("part written"))
-            .and_then(|()| writer.finish());
-        let part = match written {
-            Ok(part) => Arc::new(part),
-            Err(error) => {
-                // A full disk must not stay full of halves. If this fails too, the next open tidies up.
-                let _ = std::fs::remove_file(&tmp);
-                return Err(error);
-            }
-        };
-        flushing.know(&part);
+        PartWriter::create(&dir, id, &version.schema)
+    }
+
+    /// Takes note of parts that are complete under their names.
+    fn finish_parts(
+        &self,
+        flushing: &mut Flushing,
+        key: &TableName,
+        parts: &[Arc<Part>],
+        is_flush: bool,
+    ) -> Result<(), StoreError> {
+        let written = flushing.written.entry(key.clone()).or_default();
+        for part in parts {
+            let total = if is_flush { &mut written.flushed_bytes } else { &mut written.merged_bytes };
+            *total += part.bytes;
+        }
+        parts.iter().for_each(|part| flushing.know(part));
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = flushing.written.clone();
         sync_dir(&parts_dir(&self.dir))?;
-        self.point("part renamed")?;
+        self.point("part renamed")
+    }
+
+    fn write_hot(
+        &self,
+        flushing: &mut Flushing,
+        version: &TableVersion,
+        batches: &[RecordBatch],
+    ) -> Result<Arc<Part>, StoreError> {
+        let mut writer = self.begin_part(flushing, version)?;
+        write_sorted(&mut writer, &version.schema, &version.stored, batches)?;
+        self.point("part written")?;
+        let part = Arc::new(writer.finish()?);
+        self.finish_parts(flushing, &version.schema.name.key(), std::slice::from_ref(&part), true)?;
         Ok(part)
     }
 
-    /// Steps 3 and 4.
+    /// Steps 3 and 4. True if every job was installed.
     fn commit(
         &self,
         flushing: &mut Flushing,
         base: &Snapshot,
         jobs: &BTreeMap<TableName, Job>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let manifest = self.manifest(flushing, base, jobs);
+        let dead = self.save_dead(base, jobs)?;
         manifest.save(&self.dir)?;
         flushing.saved = Some(base.position);
-        self.point("manifest switched")?;
-        let publishing = self.publishing();
-        let mut next = Snapshot::clone(&self.current.load());
-        for (key, job) in jobs {
-            let Some(version) = next.tables.get_mut(key) else { continue };
-            if version.generation == job.base.generation {
-                install(Arc::make_mut(version), job, base.position);
+        for (id, path) in std::mem::replace(&mut flushing.dead, dead) {
+            // If it stays, the next open removes it.
+            if flushing.dead.get(&id) != Some(&path) {
+                let _ = std::fs::remove_file(path);
             }
         }
-        self.publish(&publishing, next);
-        drop(publishing);
+        self.point("manifest switched")?;
+        let mut all_installed = true;
+        for (key, job) in jobs {
+            all_installed &= self.install(key, job, base.position)?;
+        }
         let current = self.snapshot();
         let parts = current.tables.values().flat_map(|version| version.parts.iter().map(|part| part.id));
         let named: BTreeSet<u64> = manifest
@@ -199,7 +240,73 @@ impl Store {
             }
             keep
         });
-        Ok(())
+        Ok(all_installed)
+    }
+
+    /// Writes which rows of the parts that the manifest will name are dead, unless a file says so already: a
+    /// part's dead rows only become more, so their number names them.
+    fn save_dead(
+        &self,
+        base: &Snapshot,
+        jobs: &BTreeMap<TableName, Job>,
+    ) -> Result<BTreeMap<u64, PathBuf>, StoreError> {
+        let mut files = BTreeMap::new();
+        for (key, version) in &base.tables {
+            let job = jobs.get(key);
+            for part in version.parts.iter().filter(|part| !part.dead.is_empty()) {
+                if job.is_some_and(|job| job.replaced.iter().any(|old| old.id == part.id)) {
+                    continue;
+                }
+                let path = part.dead_path();
+                if !path.is_file() {
+                    write_durably(&path, &part.dead.encode())?;
+                    self.point("dead rows written")?;
+                }
+                files.insert(part.id, path);
+            }
+        }
+        Ok(files)
+    }
+
+    /// Exchanges what the job wrote for what it was written from, which has had nothing but appends, and rows
+    /// taken out one by one, since. False if more than that happened: the table keeps what it has.
+    ///
+    /// Rows that were taken out since are dead in the new parts; in which of them, only the files say. They
+    /// are asked without the lock, and asked again if more rows have gone meanwhile.
+    fn install(&self, key: &TableName, job: &Job, position: Offset) -> Result<bool, StoreError> {
+        let (mut parts, mut buried) = (job.parts.clone(), BTreeSet::new());
+        for _ in 0..SETTLE_TRIES {
+            let publishing = self.publishing();
+            let mut next = Snapshot::clone(&self.current.load());
+            let Some(version) = next.tables.get_mut(key) else { return Ok(false) };
+            let Some(gone) = rows_gone(version, job) else { return Ok(false) };
+            let missing: Vec<u64> = gone.into_iter().filter(|seq| !buried.contains(seq)).collect();
+            if missing.is_empty() {
+                let version = Arc::make_mut(version);
+                version.parts.retain(|part| !job.replaced.iter().any(|old| old.id == part.id));
+                version.parts.extend(parts);
+                if job.batches > 0 {
+                    version.hot = version.hot.without_first(job.batches);
+                }
+                if job.batches == job.base.hot.len() {
+                    version.flushed_to = version.flushed_to.max(position);
+                    version.replay_from = version.replay_from.max(position);
+                    version.flushed_keys.clone_from(&job.base.schema.dedup_keys);
+                }
+                self.publish(&publishing, next);
+                return Ok(true);
+            }
+            drop(publishing);
+            for part in &mut parts {
+                let here = part.holds(&job.base.schema, &missing)?;
+                if !here.is_empty() {
+                    Arc::make_mut(part).bury(here);
+                }
+            }
+            buried.extend(missing);
+        }
+        tracing::debug!(table = %key, "rows go faster than they are merged; it is tried again later");
+        Ok(false)
     }
 
     fn manifest(&self, flushing: &Flushing, base: &Snapshot, jobs: &BTreeMap<TableName, Job>) -> Manifest {
@@ -208,11 +315,16 @@ impl Store {
             let job = jobs.get(key);
             let replaced = |part: &Arc<Part>| job.is_some_and(|j| j.replaced.iter().any(|r| r.id == part.id));
             let kept = version.parts.iter().filter(|part| !replaced(part));
-            let parts = kept.chain(job.and_then(|j| j.part.as_ref())).map(|part| PartEntry::of(part, &dir));
+            let parts =
+                kept.chain(job.into_iter().flat_map(|j| &j.parts)).map(|part| PartEntry::of(part, &dir));
             // A table without hot rows behind its part is flushed up to here.
             let flushed = job.is_some_and(|j| j.batches == version.hot.len());
+            let mut schema = TableSchema::clone(&version.schema);
+            if !flushed {
+                schema.dedup_keys.clone_from(&version.flushed_keys);
+            }
             TableEntry {
-                schema: nowcast_model::TableSchema::clone(&version.schema),
+                schema,
                 flushed_to: if flushed { base.position } else { version.flushed_to },
                 replay_from: if flushed { base.position } else { version.replay_from },
                 parts: parts.collect(),
@@ -222,41 +334,28 @@ impl Store {
         Manifest::new(base.position, flushing.next_part, self.clock.now_us(), schemas, tables.collect())
     }
 
-    /// Merges the small parts of each table that has many. Bounded by [`COMPACT_ROWS_MAX`] a merge, smallest
-    /// parts first, so that a row is copied a few times in its life.
-    fn compact(&self, flushing: &mut Flushing) -> Result<(), StoreError> {
+    /// One merge for each table that is due for one; true if there may be more to do.
+    fn compact(&self, flushing: &mut Flushing) -> Result<bool, StoreError> {
         let base = self.snapshot();
         let mut jobs = BTreeMap::new();
         for (key, version) in &base.tables {
-            let mut small: Vec<&Arc<Part>> =
-                version.parts.iter().filter(|part| part.rows < self.options.small_part_rows).collect();
-            if small.len() <= self.options.small_parts_max {
-                continue;
-            }
-            small.sort_unstable_by_key(|part| (part.rows, part.id));
-            let mut rows = 0;
-            let fits = |part: &&&Arc<Part>| {
-                rows += part.rows;
-                rows <= COMPACT_ROWS_MAX
-            };
-            let replaced: Vec<Arc<Part>> =
-                small.iter().take_while(fits).map(|part| Arc::clone(part)).collect();
-            if replaced.len() < 2 {
+            let replaced = compact::choose(version, &self.options);
+            if replaced.is_empty() {
                 continue;
             }
             let all: Vec<usize> = (0..version.schema.columns.len()).collect();
-            let mut batches = Vec::new();
-            for part in &replaced {
-                for rows in part.read(&version.schema, &all)? {
-                    batches.push(rows?);
-                }
-            }
-            let part =
-                if batches.is_empty() { None } else { Some(self.write_part(flushing, version, &batches)?) };
-            jobs.insert(key.clone(), Job { base: version.clone(), batches: 0, replaced, part });
+            let inputs: Vec<PartRows> =
+                replaced.iter().map(|part| part.read(&version.schema, &all)).collect::<Result<_, _>>()?;
+            let mut begin = || self.begin_part(flushing, version);
+            let mut splitter = Splitter::new(&version.schema, self.options.own_part_rows_min, &mut begin);
+            merge(&version.schema, &version.stored, inputs, &mut |rows| splitter.write(rows))?;
+            self.point("part written")?;
+            let parts = splitter.finish()?;
+            self.finish_parts(flushing, key, &parts, false)?;
+            jobs.insert(key.clone(), Job { base: version.clone(), batches: 0, replaced, parts });
         }
         if jobs.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.commit(flushing, &base, &jobs)
     }
@@ -275,22 +374,30 @@ impl Store {
     }
 }
 
-/// Exchanges what the job wrote for what it was written from. `version` has had nothing but appends since.
-fn install(version: &mut TableVersion, job: &Job, position: Offset) {
-    // A partition dropped since may have masked or removed a part: then the merged one is out of date.
-    let unchanged = |old: &Arc<Part>| version.parts.iter().any(|part| Arc::ptr_eq(part, old));
-    if !job.replaced.iter().all(unchanged) {
-        return;
+/// The rows among those that the job wrote that were taken out one by one since; `None` if more happened to
+/// the table.
+fn rows_gone(version: &TableVersion, job: &Job) -> Option<Vec<u64>> {
+    if version.generation != job.base.generation {
+        return None;
     }
-    version.parts.retain(|part| !job.replaced.iter().any(|old| old.id == part.id));
-    version.parts.extend(job.part.clone());
-    if job.batches > 0 {
-        version.hot = version.hot.without_first(job.batches);
+    let mut gone = Vec::new();
+    for (written, now) in job.base.hot.iter().zip(&version.hot).take(job.batches) {
+        if written.num_rows() > now.num_rows() {
+            let left = seqs(now);
+            gone.extend(seqs(written).iter().copied().filter(|seq| left.binary_search(seq).is_err()));
+        }
     }
-    if job.batches == job.base.hot.len() {
-        version.flushed_to = version.flushed_to.max(position);
-        version.replay_from = version.replay_from.max(position);
+    for old in &job.replaced {
+        // A partition dropped since may have masked or removed a part: then the merged one is out of date.
+        let now = version.parts.iter().find(|part| part.id == old.id)?;
+        if now.visible_from_us != old.visible_from_us {
+            return None;
+        }
+        if now.dead.len() > old.dead.len() {
+            gone.extend(now.dead.iter().filter(|&seq| !old.dead.contains(seq)));
+        }
     }
+    Some(gone)
 }
 
 /// The snapshot that a flush writes, and the tables that it writes hot rows of.

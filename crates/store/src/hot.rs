@@ -10,9 +10,14 @@
 //! begun to write it) has all batches in chunks: later rows never merge with earlier ones, and
 //! [`Hot::without_first`] takes away what was written.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef, error::ArrowError};
+use arrow::{
+    array::{BooleanArray, RecordBatch},
+    compute::filter_record_batch,
+    datatypes::SchemaRef,
+    error::ArrowError,
+};
 use nowcast_model::limits::HOT_BATCH_ROWS;
 
 use crate::columns::{batch_bytes, concat_rows, trim_dictionaries};
@@ -129,6 +134,29 @@ impl Hot {
         hot
     }
 
+    /// Takes rows out: for each batch, by its place, the places of its rows in any order. A batch that
+    /// becomes empty keeps its place, so that [`Hot::without_first`] still counts right.
+    pub(crate) fn remove(&mut self, rows: &BTreeMap<usize, Vec<usize>>) -> Result<(), ArrowError> {
+        let mut place = 0;
+        for chunk in &mut self.chunks {
+            let behind = place + chunk.len();
+            if rows.range(place..behind).next().is_some() {
+                let mut batches = chunk.to_vec();
+                for (&index, gone) in rows.range(place..behind) {
+                    batches[index - place] = without(&batches[index - place], gone)?;
+                }
+                *chunk = batches.into();
+            }
+            place = behind;
+        }
+        for (&index, gone) in rows.range(place..) {
+            self.open[index - place] = without(&self.open[index - place], gone)?;
+        }
+        self.rows = self.iter().map(RecordBatch::num_rows).sum();
+        self.bytes = self.iter().map(batch_bytes).sum();
+        Ok(())
+    }
+
     /// The batches changed one by one, in place; those that become empty go.
     pub(crate) fn try_map(
         &self,
@@ -152,6 +180,14 @@ impl Hot {
         hot.bytes = hot.iter().map(batch_bytes).sum();
         Ok(hot)
     }
+}
+
+fn without(batch: &RecordBatch, gone: &[usize]) -> Result<RecordBatch, ArrowError> {
+    let mut keep = vec![true; batch.num_rows()];
+    for &row in gone {
+        keep[row] = false;
+    }
+    filter_record_batch(batch, &BooleanArray::from(keep))
 }
 
 /// Walks the batches; `for batch in &version.hot`.

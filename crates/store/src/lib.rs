@@ -18,23 +18,30 @@
 mod apply;
 mod coerce;
 mod columns;
+mod compact;
 mod conform;
 mod error;
 mod flush;
 mod hot;
 mod manifest;
+mod merge;
 pub mod part;
 mod partition;
 pub mod registry;
+mod seqs;
 mod snapshot;
 mod sorted;
+mod split;
 pub mod store;
+mod upsert;
 
 pub use error::{Refusal, RefusalKind, StoreError};
+pub use flush::Written;
 pub use hot::Hot;
 pub use part::{Part, PartRows};
-pub use partition::partition_start_us;
+pub use partition::{partition_range_us, partition_start_us};
 pub use registry::{Catalog, Registry};
+pub use seqs::Seqs;
 pub use snapshot::{Snapshot, TableVersion};
 pub use store::{Store, StoreOptions};
 

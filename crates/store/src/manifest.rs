@@ -11,8 +11,7 @@
 //! it did not exist there. A table's rows below its `flushed_to` are all in its parts.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -20,8 +19,8 @@ use nowcast_model::{Offset, TableSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Part, StoreError,
-    part::{PartFile, sync_dir},
+    Part, Seqs, StoreError,
+    part::{PartFile, write_durably},
 };
 
 const VERSION: u32 = 1;
@@ -58,6 +57,14 @@ pub(crate) struct PartEntry {
     columns: usize,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     visible_from_us: Option<i64>,
+    /// Dead rows; which, the file beside the part says.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    dead: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl PartEntry {
@@ -76,14 +83,17 @@ impl PartEntry {
             max_us: part.max_us,
             columns: part.columns,
             visible_from_us: part.visible_from_us,
+            dead: part.dead.len(),
         }
     }
 
-    pub(crate) fn part(&self, parts_dir: &Path) -> Part {
+    /// # Errors
+    /// If the file of its dead rows cannot be read.
+    pub(crate) fn part(&self, parts_dir: &Path) -> Result<Part, StoreError> {
         let path = parts_dir.join(&self.file);
-        Part {
+        let mut part = Part {
             id: self.id,
-            file: PartFile::new(path.clone()),
+            file: PartFile::new(path.clone(), true),
             path,
             rows: self.rows,
             bytes: self.bytes,
@@ -91,7 +101,14 @@ impl PartEntry {
             max_us: self.max_us,
             columns: self.columns,
             visible_from_us: self.visible_from_us,
+            dead: Seqs::default(),
+        };
+        if self.dead > 0 {
+            let path = part.path.with_extension(format!("{}.dead", self.dead));
+            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            part.dead = Seqs::decode(&bytes).map_err(|cause| StoreError::BadPart { path, cause })?;
         }
+        Ok(part)
     }
 }
 
@@ -130,18 +147,11 @@ impl Manifest {
 
     /// Replaces the manifest in `dir`. On return it is durable.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), StoreError> {
-        let (path, tmp) = (dir.join(NAME), dir.join(format!("{NAME}.tmp")));
+        let path = dir.join(NAME);
         let json = serde_json::to_string(self)
             .map_err(|e| StoreError::ManifestMalformed { path: path.clone(), cause: e.to_string() })?;
         let text = format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()));
-        let write = || {
-            let mut file = File::create(&tmp)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        };
-        write().map_err(StoreError::io("write", &tmp))?;
-        fs::rename(&tmp, &path).map_err(StoreError::io("rename", &tmp))?;
-        sync_dir(dir)
+        write_durably(&path, text.as_bytes())
     }
 }
 

@@ -7,14 +7,18 @@
 //!
 //! A dropped partition may take away a beginning of a part. The file stays, and [`Part::visible_from_us`]
 //! hides the rows before that time; **every reader of the file must apply it** ([`Part::read`] does). The
-//! next compaction that takes the part in leaves them out.
+//! next compaction that takes the part in leaves them out. [`Part::dead`] does the same to single rows that an
+//! upsert replaced.
 //!
 //! A file is made as `NAME.parquet.tmp`, synced, renamed, and its directory synced. It goes once no manifest
 //! names it and the last snapshot that reads it is gone; a crash in between leaves an orphan, which
 //! [`crate::Store::open`] removes.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
+    io::Write,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -35,13 +39,18 @@ use parquet::{
     },
     basic::{Compression, Encoding, ZstdLevel},
     file::{
-        metadata::SortingColumn,
+        metadata::{RowGroupMetaData, SortingColumn},
         properties::{EnabledStatistics, WriterProperties},
+        statistics::Statistics,
     },
     schema::types::ColumnPath,
 };
 
-use crate::{StoreError, columns::nulls};
+use crate::{
+    Seqs, StoreError,
+    columns::nulls,
+    upsert::{any_within, seqs},
+};
 
 /// Rows of one row group: small enough that statistics skip what a query of some minutes does not need.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -65,6 +74,8 @@ pub struct Part {
     pub columns: usize,
     /// Rows before this time went with their partition; readers leave them out.
     pub visible_from_us: Option<i64>,
+    /// Rows that later writes replaced; readers leave them out.
+    pub dead: Seqs,
     pub(crate) file: Arc<PartFile>,
 }
 
@@ -76,8 +87,14 @@ pub(crate) struct PartFile {
 }
 
 impl PartFile {
-    pub(crate) fn new(path: PathBuf) -> Arc<PartFile> {
-        Arc::new(PartFile { path, doomed: AtomicBool::new(false) })
+    /// A file that is to stay, or a new one that goes with its last reader unless it is kept.
+    pub(crate) fn new(path: PathBuf, is_kept: bool) -> Arc<PartFile> {
+        Arc::new(PartFile { path, doomed: AtomicBool::new(!is_kept) })
+    }
+
+    /// A manifest may name the file from now on.
+    pub(crate) fn keep(&self) {
+        self.doomed.store(false, Ordering::Release);
     }
 
     /// No manifest names the file any more: the last reader removes it.
@@ -97,6 +114,23 @@ impl Drop for PartFile {
 }
 
 impl Part {
+    /// True if the file holds rows that are not visible: every reader must leave them out.
+    pub fn is_masked(&self) -> bool {
+        self.visible_from_us.is_some() || !self.dead.is_empty()
+    }
+
+    /// The file that says which rows are dead.
+    pub(crate) fn dead_path(&self) -> PathBuf {
+        self.path.with_extension(format!("{}.dead", self.dead.len()))
+    }
+
+    /// Takes visible rows away.
+    pub(crate) fn bury(&mut self, seqs: Vec<u64>) {
+        let before = self.dead.len();
+        self.dead.extend(seqs);
+        self.rows = self.rows.saturating_sub(self.dead.len() - before);
+    }
+
     /// Reads the visible rows in the file's order, in batches of at most [`HOT_BATCH_ROWS`]: the columns
     /// `columns` (indices into `schema.columns`, ascending, no repeats) with NULL for those that the part is
     /// older than, then `_seq`. `schema` is the table's at the time of the snapshot.
@@ -104,6 +138,32 @@ impl Part {
     /// # Errors
     /// If the file cannot be opened or its footer read; the iterator reports what follows.
     pub fn read(&self, schema: &TableSchema, columns: &[usize]) -> Result<PartRows, StoreError> {
+        let builder = self.open()?;
+        self.rows(builder, schema, columns)
+    }
+
+    /// As [`Part::read`], without row groups that hold none of `times` (ascending).
+    pub(crate) fn read_at_times(
+        &self,
+        schema: &TableSchema,
+        columns: &[usize],
+        times: &[i64],
+    ) -> Result<PartRows, StoreError> {
+        let builder = self.open()?;
+        let Some(time) = schema.timestamp else { return self.rows(builder, schema, columns) };
+        let holds = |group: &RowGroupMetaData| match group.column(time).statistics() {
+            Some(Statistics::Int64(times_of)) => match (times_of.min_opt(), times_of.max_opt()) {
+                (Some(&min_us), Some(&max_us)) => any_within(times, min_us, max_us),
+                _ => true,
+            },
+            _ => true,
+        };
+        let groups = builder.metadata().row_groups().iter().enumerate();
+        let groups = groups.filter(|(_, group)| holds(group)).map(|(index, _)| index).collect();
+        self.rows(builder.with_row_groups(groups), schema, columns)
+    }
+
+    fn open(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, StoreError> {
         let bad = |cause: String| StoreError::BadPart { path: self.path.clone(), cause };
         let file = File::open(&self.path).map_err(StoreError::io("open", &self.path))?;
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| bad(e.to_string()))?;
@@ -114,6 +174,15 @@ impl Part {
                 self.columns
             )));
         }
+        Ok(builder)
+    }
+
+    fn rows(
+        &self,
+        builder: ParquetRecordBatchReaderBuilder<File>,
+        schema: &TableSchema,
+        columns: &[usize],
+    ) -> Result<PartRows, StoreError> {
         let mut wanted: Vec<usize> = columns.iter().copied().filter(|&c| c < self.columns).collect();
         let time = schema.timestamp.filter(|_| self.visible_from_us.is_some());
         wanted.extend(time.filter(|t| !wanted.contains(t)));
@@ -124,7 +193,7 @@ impl Part {
             .with_projection(mask)
             .with_batch_size(HOT_BATCH_ROWS)
             .build()
-            .map_err(|e| bad(e.to_string()))?;
+            .map_err(|e| StoreError::BadPart { path: self.path.clone(), cause: e.to_string() })?;
         let stored = schema.stored();
         let mut fields: Vec<Field> = columns.iter().map(|&c| stored.field(c).clone()).collect();
         fields.push(stored.field(schema.columns.len()).clone());
@@ -142,11 +211,26 @@ impl Part {
         })
     }
 
-    /// As [`Part::read`] with all columns, for rows before `before_us` only.
-    pub(crate) fn read_before(&self, schema: &TableSchema, before_us: i64) -> Result<PartRows, StoreError> {
-        let masked = Part { visible_from_us: self.visible_from_us.or(Some(i64::MIN)), ..self.clone() };
+    /// Those of `seqs` that the part holds and shows.
+    pub(crate) fn holds(&self, schema: &TableSchema, wanted: &[u64]) -> Result<Vec<u64>, StoreError> {
+        let wanted: BTreeSet<u64> = wanted.iter().copied().collect();
+        let mut here = Vec::new();
+        for rows in self.read(schema, &[])? {
+            here.extend(seqs(&rows?).iter().filter(|seq| wanted.contains(seq)));
+        }
+        Ok(here)
+    }
+
+    /// As [`Part::read`] with all columns, for the rows of a stretch of time only.
+    pub(crate) fn read_between(
+        &self,
+        schema: &TableSchema,
+        times: Range<i64>,
+    ) -> Result<PartRows, StoreError> {
+        let from_us = self.visible_from_us.unwrap_or(i64::MIN).max(times.start);
+        let masked = Part { visible_from_us: Some(from_us), ..self.clone() };
         let all: Vec<usize> = (0..schema.columns.len()).collect();
-        Ok(PartRows { before_us: Some(before_us), ..masked.read(schema, &all)? })
+        Ok(PartRows { before_us: Some(times.end), ..masked.read(schema, &all)? })
     }
 }
 
@@ -179,16 +263,20 @@ impl PartRows {
         columns.push(batch.column(batch.num_columns() - 1).clone());
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let rows = RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?;
-        let Some(times) =
-            self.time.and_then(|t| batch.column(t).as_primitive_opt::<TimestampMicrosecondType>())
-        else {
+        let times = self.time.and_then(|t| batch.column(t).as_primitive_opt::<TimestampMicrosecondType>());
+        let dead = &self.part.dead;
+        if times.is_none() && dead.is_empty() {
             return Ok(rows);
-        };
+        }
         let from_us = self.from_us.unwrap_or(i64::MIN);
         // A part has no NULL times, and i64::MAX is past what is admitted.
         let before_us = self.before_us.unwrap_or(i64::MAX);
-        let visible: BooleanArray =
-            times.values().iter().map(|&t| Some(t >= from_us && t < before_us)).collect();
+        let in_time = |row| times.is_none_or(|t| t.value(row) >= from_us && t.value(row) < before_us);
+        let visible: BooleanArray = seqs(&rows)
+            .iter()
+            .enumerate()
+            .map(|(row, &seq)| Some(in_time(row) && !dead.contains(seq)))
+            .collect();
         Ok(filter_record_batch(&rows, &visible)?)
     }
 }
@@ -212,11 +300,21 @@ impl Iterator for PartRows {
     }
 }
 
+/// A file under its temporary name, removed unless it gets another: a full disk must not stay full of halves.
+struct Tmp(PathBuf);
+
+impl Drop for Tmp {
+    fn drop(&mut self) {
+        // Renamed, it is not there. If removing fails, the next open does it.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 /// Writes a part's file under its temporary name.
 pub(crate) struct PartWriter {
     id: u64,
     path: PathBuf,
-    tmp: PathBuf,
+    tmp: Tmp,
     writer: ArrowWriter<File>,
     columns: usize,
     time: Option<usize>,
@@ -230,10 +328,10 @@ impl PartWriter {
     pub(crate) fn create(dir: &Path, id: u64, schema: &TableSchema) -> Result<PartWriter, StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("make directory", dir))?;
         let path = dir.join(format!("{id:08}.parquet"));
-        let tmp = dir.join(format!("{id:08}.parquet.tmp"));
-        let file = File::create(&tmp).map_err(StoreError::io("create", &tmp))?;
+        let tmp = Tmp(dir.join(format!("{id:08}.parquet.tmp")));
+        let file = File::create(&tmp.0).map_err(StoreError::io("create", &tmp.0))?;
         let bad = |e: parquet::errors::ParquetError| StoreError::BadPart {
-            path: tmp.clone(),
+            path: tmp.0.clone(),
             cause: e.to_string(),
         };
         let writer =
@@ -242,9 +340,9 @@ impl PartWriter {
         Ok(PartWriter { id, path, tmp, writer, columns, time, rows: 0, min_us: None, max_us: None })
     }
 
-    /// The temporary name.
-    pub(crate) fn tmp(&self) -> &Path {
-        &self.tmp
+    /// Rows written.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
     }
 
     /// Appends rows in stored form; the caller keeps them in order.
@@ -258,7 +356,7 @@ impl PartWriter {
         }
         self.writer
             .write(batch)
-            .map_err(|e| StoreError::BadPart { path: self.tmp.clone(), cause: e.to_string() })
+            .map_err(|e| StoreError::BadPart { path: self.tmp.0.clone(), cause: e.to_string() })
     }
 
     /// Syncs the file and gives it its name.
@@ -266,16 +364,16 @@ impl PartWriter {
         let file = self
             .writer
             .into_inner()
-            .map_err(|e| StoreError::BadPart { path: self.tmp.clone(), cause: e.to_string() })?;
-        file.sync_all().map_err(StoreError::io("sync", &self.tmp))?;
-        let bytes = file.metadata().map_err(StoreError::io("stat", &self.tmp))?.len();
-        fs::rename(&self.tmp, &self.path).map_err(StoreError::io("rename", &self.tmp))?;
+            .map_err(|e| StoreError::BadPart { path: self.tmp.0.clone(), cause: e.to_string() })?;
+        file.sync_all().map_err(StoreError::io("sync", &self.tmp.0))?;
+        let bytes = file.metadata().map_err(StoreError::io("stat", &self.tmp.0))?.len();
+        fs::rename(&self.tmp.0, &self.path).map_err(StoreError::io("rename", &self.tmp.0))?;
         if let Some(dir) = self.path.parent() {
             sync_dir(dir)?;
         }
         Ok(Part {
             id: self.id,
-            file: PartFile::new(self.path.clone()),
+            file: PartFile::new(self.path.clone(), false),
             path: self.path,
             rows: self.rows,
             bytes,
@@ -283,6 +381,7 @@ impl PartWriter {
             max_us: self.max_us,
             columns: self.columns,
             visible_from_us: None,
+            dead: Seqs::default(),
         })
     }
 }
@@ -290,6 +389,21 @@ impl PartWriter {
 /// Makes the names in `dir` durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(StoreError::io("sync directory", dir))
+}
+
+/// Writes a whole file under its name: there is none, the old one or the new one, whatever happens.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let mut tmp = path.as_os_str().to_owned();
+    tmp.push(".tmp");
+    let tmp = Tmp(tmp.into());
+    let write = || {
+        let mut file = File::create(&tmp.0)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(StoreError::io("write", &tmp.0))?;
+    fs::rename(&tmp.0, path).map_err(StoreError::io("rename", &tmp.0))?;
+    path.parent().map_or(Ok(()), sync_dir)
 }
 
 fn properties(schema: &TableSchema) -> WriterProperties {

@@ -24,6 +24,22 @@ pub fn partition_start_us(by: PartitionBy, at_us: i64) -> Option<i64> {
     }
 }
 
+/// The first microsecond of the partition that holds `at_us`, and the first behind it; `None` as for
+/// [`partition_start_us`].
+pub fn partition_range_us(by: PartitionBy, at_us: i64) -> Option<(i64, i64)> {
+    let start_us = partition_start_us(by, at_us)?;
+    // No partition is longer than 366 days, and each begins at the start of what holds any later time.
+    let longest_us = match by {
+        PartitionBy::None => return None,
+        PartitionBy::Hour => HOUR_US,
+        PartitionBy::Day => DAY_US,
+        PartitionBy::Week => 7 * DAY_US,
+        PartitionBy::Month => 31 * DAY_US,
+        PartitionBy::Year => 366 * DAY_US,
+    };
+    Some((start_us, partition_start_us(by, start_us.checked_add(longest_us)?)?))
+}
+
 /// Year and month of a day since 1970 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 fn year_and_month(day: i64) -> (i64, i64) {
     let shifted = day + 719_468;

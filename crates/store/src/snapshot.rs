@@ -58,6 +58,8 @@ pub struct TableVersion {
     pub newest_us: Option<i64>,
     /// What the log holds below this is in `parts`.
     pub flushed_to: Offset,
+    /// The dedup keys that held at `flushed_to`: rows that are replayed from there came under them.
+    pub(crate) flushed_keys: Vec<usize>,
     /// Where replay for this table begins: `flushed_to`, or the beginning of the record that made the table.
     pub(crate) replay_from: Offset,
     /// Names the set of rows up to appends: another one whenever hot rows
@@ -69,6 +71,7 @@ impl TableVersion {
     pub(crate) fn new(schema: Arc<TableSchema>, flushed_to: Offset, replay_from: Offset) -> TableVersion {
         TableVersion {
             stored: Arc::new(schema.stored()),
+            flushed_keys: schema.dedup_keys.clone(),
             schema,
             hot: Hot::default(),
             parts: Vec::new(),

@@ -12,7 +12,7 @@
 //! one lock, for the time it takes to swap a snapshot.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -25,8 +25,12 @@ use arc_swap::ArcSwap;
 use nowcast_model::{Change, Clock, Event, Offset, Record, TableName};
 
 use crate::{
-    Registry, Snapshot, StoreError, TableVersion, apply::Applying, flush::Flushing, manifest::Manifest,
-    partition_start_us, registry::Catalog,
+    Registry, Snapshot, StoreError, TableVersion,
+    apply::{Applying, KeyIndexes},
+    flush::{Flushing, Written},
+    manifest::Manifest,
+    partition_start_us,
+    registry::Catalog,
 };
 
 /// Bounds of a store.
@@ -36,10 +40,12 @@ pub struct StoreOptions {
     pub hot_bytes_max: usize,
     /// Log to replay past which [`Store::needs_flush`]; bounds the time that a start takes.
     pub replay_bytes_max: u64,
-    /// Small parts of a table past which they are merged.
+    /// Small parts of a partition past which they are merged; of parts that span partitions, all count.
     pub small_parts_max: usize,
     /// A part of fewer rows is small.
     pub small_part_rows: u64,
+    /// Rows of one partition in a merge that make it worth parts of its own.
+    pub own_part_rows_min: u64,
 }
 
 impl Default for StoreOptions {
@@ -47,8 +53,10 @@ impl Default for StoreOptions {
         StoreOptions {
             hot_bytes_max: 256 << 20,
             replay_bytes_max: 512 << 20,
-            small_parts_max: 16,
+            small_parts_max: 8,
             small_part_rows: 1_000_000,
+            // A row group: what statistics skip at once.
+            own_part_rows_min: 131_072,
         }
     }
 }
@@ -63,6 +71,10 @@ pub struct Store {
     /// Held while a record is applied or a flush installs its parts: whoever publishes.
     publishing: Mutex<Recovered>,
     pub(crate) flushing: Mutex<Flushing>,
+    /// As of the last part that was written.
+    pub(crate) written: Mutex<BTreeMap<TableName, Written>>,
+    /// Used by whoever applies.
+    keys: Mutex<KeyIndexes>,
     hot_bytes: AtomicUsize,
     replay_bytes: AtomicU64,
     /// Set when a part may have gone from the snapshot: its file goes with the next manifest.
@@ -115,7 +127,7 @@ impl Store {
             let key = schema.name.key();
             let mut version = TableVersion::new(schema, entry.flushed_to, entry.replay_from);
             for part in &entry.parts {
-                let part = Arc::new(part.part(&parts_dir));
+                let part = Arc::new(part.part(&parts_dir)?);
                 if !part.path.is_file() {
                     let cause = "the file is missing".to_owned();
                     return Err(StoreError::BadPart { path: part.path.clone(), cause });
@@ -138,6 +150,8 @@ impl Store {
             current: ArcSwap::from_pointee(snapshot),
             publishing: Mutex::new(Recovered { position: manifest.position, flushed_to }),
             flushing: Mutex::new(flushing),
+            written: Mutex::default(),
+            keys: Mutex::default(),
             hot_bytes: AtomicUsize::new(0),
             replay_bytes: AtomicU64::new(0),
             parts_dropped: AtomicBool::new(false),
@@ -172,6 +186,11 @@ impl Store {
     /// The log's owner tells how much of it a start would replay now.
     pub fn note_replay_bytes(&self, bytes: u64) {
         self.replay_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What was written to parts since the start, by table.
+    pub fn written(&self) -> BTreeMap<TableName, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// True if memory or the log to replay is past its bound, or files wait to be removed.
@@ -209,10 +228,13 @@ impl Store {
         if record.end() <= current.position {
             return Ok(());
         }
+        // What a panic left of an index is found out as what has gone.
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let mut next = Applying {
             snapshot: Snapshot::clone(&current),
             record,
             sink,
+            keys: &mut keys,
             schemas_changed: false,
             parts_dropped: false,
         };
@@ -267,8 +289,9 @@ pub(crate) fn parts_dir(dir: &Path) -> PathBuf {
 /// Removes what a crash left in the directory of parts.
 fn remove_orphans(parts_dir: &Path, snapshot: &Snapshot) -> Result<(), StoreError> {
     fs::create_dir_all(parts_dir).map_err(StoreError::io("make directory", parts_dir))?;
-    let named: Vec<&Path> =
-        snapshot.tables.values().flat_map(|v| v.parts.iter().map(|part| part.path.as_path())).collect();
+    let parts = || snapshot.tables.values().flat_map(|version| &version.parts);
+    let dead = parts().filter(|part| !part.dead.is_empty()).map(|part| part.dead_path());
+    let named: BTreeSet<PathBuf> = parts().map(|part| part.path.clone()).chain(dead).collect();
     let list = |dir: &Path| -> Result<Vec<PathBuf>, StoreError> {
         let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
         entries.map(|e| e.map(|e| e.path()).map_err(StoreError::io("list", dir))).collect()
@@ -276,9 +299,8 @@ fn remove_orphans(parts_dir: &Path, snapshot: &Snapshot) -> Result<(), StoreErro
     for dir in list(parts_dir)?.into_iter().filter(|path| path.is_dir()) {
         let mut files = list(&dir)?;
         files.retain(|file| {
-            let ours =
-                file.to_string_lossy().ends_with(".parquet") || file.extension().is_some_and(|e| e == "tmp");
-            !(ours && !named.contains(&file.as_path()) && fs::remove_file(file).is_ok())
+            let ours = file.extension().is_some_and(|e| e == "parquet" || e == "dead" || e == "tmp");
+            !(ours && !named.contains(file) && fs::remove_file(file).is_ok())
         });
         if files.is_empty() {
             // Only tidiness: an empty directory of a dropped table is harmless.

@@ -14,6 +14,7 @@ use nowcast_model::{Batch, Change, ColumnType, Item, ManualClock, Offset, Record
 use crate::{Snapshot, Store, StoreOptions};
 
 mod admit;
+mod keys;
 mod manifest;
 mod model;
 mod rows;

@@ -414,7 +414,7 @@ fn events_name_tables_that_exist() {
     check(
         Event::CreateTable { schema: schema(PartitionBy::None, vec![0]) },
         expect![[r#"
-        batch 0, row None, column None: table "shop.t": DEDUP UPSERT KEYS is not built yet; leave the clause out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, time DESC
+        batch 0, row None, column None: table "shop.t": DEDUP UPSERT KEYS must name the time column; write … ) timestamp(ts) PARTITION BY DAY DEDUP UPSERT KEYS(ts, …)
     "#]],
     );
     check(

@@ -10,6 +10,7 @@
 //! A query reads one immutable snapshot. Nothing here writes, opens a file that is no part of a table, or
 //! reads a clock: the present comes with the [`QueryContext`].
 
+mod alive;
 mod catalog;
 mod context;
 mod engine;

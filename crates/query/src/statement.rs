@@ -64,6 +64,20 @@ pub enum Statement {
         /// Seconds; `None` keeps rows for ever.
         ttl_s: Option<u64>,
     },
+    /// ALTER TABLE … DEDUP ENABLE UPSERT KEYS(…), or DEDUP DISABLE without keys.
+    SetDedup {
+        /// The table.
+        table: NameRef,
+        /// The columns as written.
+        keys: Vec<(String, Place)>,
+    },
+    /// ALTER TABLE … DROP PARTITION LIST '2026-01-31', ….
+    DropPartitions {
+        /// The table.
+        table: NameRef,
+        /// Each partition's beginning, or its first part, as written.
+        partitions: Vec<(String, Place)>,
+    },
     /// SHOW.
     Show(Show),
     /// SET, and RESET with no value. The server keeps session variables.
@@ -139,6 +153,7 @@ pub struct CreateTable {
     pub(crate) timestamp: Option<(String, Place)>,
     pub(crate) partition_by: Option<(PartitionBy, Place)>,
     pub(crate) ttl_s: Option<u64>,
+    pub(crate) dedup_keys: Vec<(String, Place)>,
 }
 
 /// A table's name as written.
@@ -172,6 +187,8 @@ impl Statement {
                 | Statement::Truncate { .. }
                 | Statement::AddColumns { .. }
                 | Statement::SetTtl { .. }
+                | Statement::SetDedup { .. }
+                | Statement::DropPartitions { .. }
         )
     }
 
@@ -185,7 +202,10 @@ impl Statement {
             Statement::CreateSchema { .. } => "CREATE SCHEMA",
             Statement::DropTable { .. } => "DROP TABLE",
             Statement::Truncate { .. } => "TRUNCATE TABLE",
-            Statement::AddColumns { .. } | Statement::SetTtl { .. } => "ALTER TABLE",
+            Statement::AddColumns { .. }
+            | Statement::SetTtl { .. }
+            | Statement::SetDedup { .. }
+            | Statement::DropPartitions { .. } => "ALTER TABLE",
             Statement::Show(_) => "SHOW",
             Statement::Set { value: Some(_), .. } => "SET",
             Statement::Set { value: None, .. } => "RESET",

@@ -26,11 +26,8 @@ use datafusion::{
     },
     error::DataFusionError,
     execution::object_store::ObjectStoreUrl,
-    logical_expr::{Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
-    physical_expr::{
-        PhysicalExpr,
-        expressions::{BinaryExpr, Column, Literal},
-    },
+    logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction},
+    physical_expr::{PhysicalExpr, expressions::Column},
     physical_optimizer::pruning::PruningPredicateBuilder,
     physical_plan::{
         ExecutionPlan, empty::EmptyExec, filter::FilterExec, projection::ProjectionExec, union::UnionExec,
@@ -38,6 +35,8 @@ use datafusion::{
 };
 use nowcast_model::name_key;
 use nowcast_store::{Part, TableVersion};
+
+use crate::alive::Alive;
 
 /// Hot batches that one partition of the scan is worth.
 const HOT_BATCHES_SPLIT: usize = 8;
@@ -146,7 +145,7 @@ impl SnapshotTable {
         let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
         for (i, part) in parts.iter().enumerate() {
             let mut file = file(part)?;
-            if part.visible_from_us.is_none() {
+            if !part.is_masked() {
                 let statistics = self.part_statistics(part);
                 total.num_rows = total.num_rows.add(&statistics.num_rows);
                 file = file.with_statistics(Arc::new(statistics));
@@ -165,27 +164,28 @@ impl SnapshotTable {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// One that hides its beginning: the time is read along, and rows before are left out.
+    /// One that hides rows: their number, and the time if need be, are read along, and hidden rows left out.
     fn masked(
         &self,
         part: &Arc<Part>,
-        from_us: i64,
         projection: &[usize],
         predicate: Option<&Arc<dyn PhysicalExpr>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let Some(time) = self.version.schema.timestamp else {
-            return self.parts(&[part], projection, predicate, 1);
-        };
         let mut wanted = projection.to_vec();
-        let at = wanted.iter().position(|&column| column == time).unwrap_or_else(|| {
-            wanted.push(time);
-            wanted.len() - 1
-        });
+        let mut place = |column: usize| {
+            wanted.iter().position(|&c| c == column).unwrap_or_else(|| {
+                wanted.push(column);
+                wanted.len() - 1
+            })
+        };
+        let seq = place(self.version.schema.columns.len());
+        let time = self.version.schema.timestamp.filter(|_| part.visible_from_us.is_some()).map(place);
         let scan = self.parts(&[part], &wanted, predicate, 1)?;
-        let from = ScalarValue::TimestampMicrosecond(Some(from_us), None);
-        let column = Arc::new(Column::new(scan.schema().field(at).name(), at));
-        let visible = BinaryExpr::new(column, Operator::GtEq, Arc::new(Literal::new(from)));
-        let rows: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(Arc::new(visible), scan)?);
+        let column = |at: usize| -> Arc<dyn PhysicalExpr> {
+            Arc::new(Column::new(scan.schema().field(at).name(), at))
+        };
+        let alive = Alive::new(part.clone(), column(seq), time.map(column));
+        let rows: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(Arc::new(alive), scan)?);
         self.renamed(rows, projection.len())
     }
 
@@ -262,16 +262,14 @@ impl TableProvider for SnapshotTable {
         let mut inputs = Vec::new();
         inputs.extend(self.hot(projection, &schema)?);
         let parts = self.prune(predicate.as_ref())?;
-        let (masked, whole): (Vec<_>, Vec<_>) =
-            parts.into_iter().partition(|part| part.visible_from_us.is_some());
+        let (masked, whole): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_masked());
         if !whole.is_empty() {
             let partitions = state.config().target_partitions();
             let scan = self.parts(&whole, projection, predicate.as_ref(), partitions)?;
             inputs.push(self.renamed(scan, projection.len())?);
         }
         for part in masked {
-            let from_us = part.visible_from_us.unwrap_or(i64::MIN);
-            inputs.push(self.masked(part, from_us, projection, predicate.as_ref())?);
+            inputs.push(self.masked(part, projection, predicate.as_ref())?);
         }
         match inputs.len() {
             0 => Ok(Arc::new(EmptyExec::new(schema))),

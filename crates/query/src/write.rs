@@ -10,6 +10,7 @@ use arrow::{
 use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Value as AstValue};
 use futures::TryStreamExt;
 use nowcast_model::{Batch, Event, Item, PartitionBy, TableSchema, limits::RECORD_BYTES_MAX};
+use nowcast_store::partition_range_us;
 
 use crate::{
     catalog::{new_name, require_table},
@@ -84,6 +85,35 @@ pub(crate) async fn items(
             }
             one(Event::SetTtl { table: schema.name.clone(), ttl_s: *ttl_s })
         }
+        Statement::SetDedup { table, keys } => {
+            let mut schema = TableSchema::clone(&require_table(ctx, table)?.schema);
+            schema.dedup_keys = key_columns(&schema, keys, table.place)?;
+            let keys = schema.dedup_keys.iter().map(|&key| schema.columns[key].name.clone()).collect();
+            one(Event::SetDedupKeys { table: schema.name, keys })
+        }
+        Statement::DropPartitions { table, partitions } => {
+            let schema = &require_table(ctx, table)?.schema;
+            partitions
+                .iter()
+                .map(|(text, place)| {
+                    let Some((from_us, until_us)) = partition_times(schema.partition_by, text) else {
+                        let message = format!("{text:?} names no partition of {}", schema.name);
+                        let error = SqlError::new(SqlCode::Syntax, message).at(*place);
+                        return Err(match schema.partition_by {
+                            PartitionBy::None => {
+                                error.hint("it has no partitions: TRUNCATE TABLE takes all rows")
+                            }
+                            by => error.hint(format!(
+                                "it is partitioned by {}: write its beginning, as {:?}",
+                                by.name(),
+                                partition_example(by)
+                            )),
+                        });
+                    };
+                    Ok(Item::Event(Event::DropRange { table: schema.name.clone(), from_us, until_us }))
+                })
+                .collect()
+        }
         other => {
             let message = format!("{} changes no table", other.tag());
             Err(SqlError::new(SqlCode::Internal, message))
@@ -153,6 +183,7 @@ fn table_schema(ctx: &QueryContext, create: &CreateTable) -> Result<Option<Table
         let error = SqlError::new(SqlCode::Syntax, "TTL needs partitions that can grow old").at(place);
         return Err(error.hint("write … ) timestamp(ts) PARTITION BY DAY TTL 7 DAYS"));
     }
+    schema.dedup_keys = key_columns(&schema, &create.dedup_keys, place)?;
     schema.check().map_err(|e| {
         let code = if matches!(e, nowcast_model::SchemaError::Duplicate { .. }) {
             SqlCode::DuplicateColumn
@@ -162,6 +193,54 @@ fn table_schema(ctx: &QueryContext, create: &CreateTable) -> Result<Option<Table
         SqlError::new(code, e.to_string()).at(place)
     })?;
     Ok(Some(schema))
+}
+
+/// The columns of DEDUP UPSERT KEYS, none for none.
+fn key_columns(schema: &TableSchema, keys: &[(String, Place)], place: Place) -> Result<Vec<usize>, SqlError> {
+    let mut columns = Vec::with_capacity(keys.len());
+    for (name, place) in keys {
+        let column = schema.index_of(name).ok_or_else(|| undefined_column(schema, name).at(*place))?;
+        if !columns.contains(&column) {
+            columns.push(column);
+        }
+    }
+    let place = keys.first().map_or(place, |(_, place)| *place);
+    match schema.timestamp {
+        _ if columns.is_empty() => Ok(columns),
+        Some(time) if columns.contains(&time) => Ok(columns),
+        Some(time) => {
+            let time = &schema.columns[time].name;
+            let message = format!("DEDUP UPSERT KEYS must name the time column {time:?}");
+            Err(SqlError::new(SqlCode::Syntax, message).at(place).hint("a key holds within one time"))
+        }
+        None => {
+            let error = SqlError::new(SqlCode::Syntax, "DEDUP UPSERT KEYS needs a time column").at(place);
+            Err(error.hint("write … ) timestamp(ts) PARTITION BY DAY DEDUP UPSERT KEYS(ts, …)"))
+        }
+    }
+}
+
+fn partition_example(by: PartitionBy) -> &'static str {
+    match by {
+        PartitionBy::Hour => "2026-01-31T15",
+        PartitionBy::Month => "2026-01",
+        PartitionBy::Year => "2026",
+        PartitionBy::Day | PartitionBy::Week | PartitionBy::None => "2026-01-31",
+    }
+}
+
+/// The times of the partition that holds the beginning of `text`: `2026`, `2026-01`, `2026-01-31`,
+/// `2026-01-31T15`, or any longer time.
+fn partition_times(by: PartitionBy, text: &str) -> Option<(i64, i64)> {
+    let full = match text.len() {
+        4 => format!("{text}-01-01T00:00:00"),
+        7 => format!("{text}-01T00:00:00"),
+        10 => format!("{text}T00:00:00"),
+        13 => format!("{text}:00:00"),
+        _ => text.trim_end_matches('Z').to_owned(),
+    };
+    let time: chrono::NaiveDateTime = full.replacen(' ', "T", 1).parse().ok()?;
+    partition_range_us(by, time.and_utc().timestamp_micros())
 }
 
 fn undefined_column(schema: &TableSchema, name: &str) -> SqlError {

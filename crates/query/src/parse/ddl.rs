@@ -5,7 +5,7 @@ use nowcast_model::{Column, PartitionBy};
 
 use super::{cursor::Cursor, types::column_type};
 use crate::{
-    error::{SqlCode, SqlError, did_you_mean},
+    error::{Place, SqlCode, SqlError, did_you_mean},
     statement::{CreateTable, Statement},
 };
 
@@ -59,6 +59,7 @@ fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable, SqlError> {
         timestamp: None,
         partition_by: None,
         ttl_s: None,
+        dedup_keys: Vec::new(),
     };
     cursor.expect_token(&Token::LParen)?;
     loop {
@@ -136,7 +137,7 @@ fn column(cursor: &mut Cursor<'_>) -> Result<Column, SqlError> {
 }
 
 fn table_option(cursor: &mut Cursor<'_>, create: &mut CreateTable) -> Result<(), SqlError> {
-    let form = "timestamp(ts) PARTITION BY DAY TTL 7 DAYS WAL";
+    let form = "timestamp(ts) PARTITION BY DAY TTL 7 DAYS DEDUP UPSERT KEYS(ts, key)";
     if cursor.accept("TIMESTAMP") {
         let names = cursor.names("the time column")?;
         if let Some(name) = names.into_iter().next() {
@@ -167,9 +168,8 @@ fn table_option(cursor: &mut Cursor<'_>, create: &mut CreateTable) -> Result<(),
         create.ttl_s = ttl(cursor)?;
     } else if cursor.accept("WAL") || cursor.accept_all(&["BYPASS", "WAL"]) {
         // Every table is written through the log.
-    } else if cursor.are(&["DEDUP"]) {
-        let hint = "leave it out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC";
-        return Err(not_supported("DEDUP UPSERT KEYS is not supported yet", hint).at(cursor.place()));
+    } else if cursor.accept("DEDUP") {
+        create.dedup_keys = dedup_keys(cursor)?;
     } else if cursor.accept("WITH") {
         // QuestDB's maxUncommittedRows and o3MaxLag steer a storage engine that is not here.
         loop {
@@ -188,6 +188,14 @@ fn table_option(cursor: &mut Cursor<'_>, create: &mut CreateTable) -> Result<(),
         return Err(cursor.error("a clause of CREATE TABLE").hint(format!("write … ) {form}")));
     }
     Ok(())
+}
+
+/// `UPSERT KEYS(ts, a)`.
+fn dedup_keys(cursor: &mut Cursor<'_>) -> Result<Vec<(String, Place)>, SqlError> {
+    if !cursor.accept_all(&["UPSERT", "KEYS"]) {
+        return Err(cursor.error("UPSERT KEYS").hint("write DEDUP UPSERT KEYS(ts, key)"));
+    }
+    cursor.names("a key's column")
 }
 
 /// `7 DAYS`, `7d`, `0`: an age in seconds; zero keeps rows for ever.
@@ -270,7 +278,7 @@ pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 }
 
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
-    let form = "ALTER TABLE table ADD COLUMN name TYPE, or ALTER TABLE table SET TTL 7 DAYS";
+    let form = "ALTER TABLE table ADD COLUMN name TYPE, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
     cursor.expect("TABLE", form)?;
     cursor.if_exists();
     let table = cursor.table()?;
@@ -295,12 +303,31 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
         cursor.expect_end()?;
         return Ok(Statement::SetTtl { table, ttl_s });
     }
+    if cursor.accept_all(&["DEDUP", "ENABLE"]) {
+        let keys = dedup_keys(cursor)?;
+        cursor.expect_end()?;
+        return Ok(Statement::SetDedup { table, keys });
+    }
+    if cursor.accept_all(&["DEDUP", "DISABLE"]) {
+        cursor.expect_end()?;
+        return Ok(Statement::SetDedup { table, keys: Vec::new() });
+    }
+    if cursor.accept_all(&["DROP", "PARTITION", "LIST"]) {
+        let mut partitions = vec![cursor.name("a partition, as '2026-01-31'")?];
+        while cursor.accept_token(&Token::Comma) {
+            partitions.push(cursor.name("a partition, as '2026-01-31'")?);
+        }
+        cursor.expect_end()?;
+        return Ok(Statement::DropPartitions { table, partitions });
+    }
     let clause: Vec<String> = {
         let words = |i| cursor.text().word(cursor.index() + i).map(|w| w.value.to_ascii_uppercase());
         (0..2).map_while(words).collect()
     };
     let hint = match clause.first().map(String::as_str) {
-        Some("DROP") if clause.get(1).is_some_and(|w| w == "PARTITION") => "use ALTER TABLE … SET TTL",
+        Some("DROP") if clause.get(1).is_some_and(|w| w == "PARTITION") => {
+            "write DROP PARTITION LIST '2026-01-31', '2026-02-01', or use ALTER TABLE … SET TTL"
+        }
         Some("DROP" | "RENAME" | "ALTER") => "create a new table and INSERT INTO new SELECT … FROM old",
         _ => form,
     };

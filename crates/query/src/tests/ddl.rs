@@ -38,8 +38,16 @@ fn create_table_takes_both_dialects() {
                 "42701 the columns \"A\" and \"a\" have the same name; names match without case (line 1, column 14)",
             ),
             (
-                "CREATE TABLE x (a TIMESTAMP) timestamp(a) DEDUP UPSERT KEYS(a)",
-                "0A000 DEDUP UPSERT KEYS is not supported yet (line 1, column 43); leave it out, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
+                "CREATE TABLE x (a TIMESTAMP, b INT) timestamp(a) DEDUP UPSERT KEYS(b)",
+                "42601 DEDUP UPSERT KEYS must name the time column \"a\" (line 1, column 68); a key holds within one time",
+            ),
+            (
+                "CREATE TABLE x (a INT) DEDUP UPSERT KEYS(a)",
+                "42601 DEDUP UPSERT KEYS needs a time column (line 1, column 42); write … ) timestamp(ts) PARTITION BY DAY DEDUP UPSERT KEYS(ts, …)",
+            ),
+            (
+                "CREATE TABLE x (a TIMESTAMP) timestamp(a) DEDUP KEYS(a)",
+                "42601 UPSERT KEYS is expected, found \"KEYS\" (line 1, column 49); write DEDUP UPSERT KEYS(ts, key)",
             ),
             (
                 "CREATE TABLE x (a DUBLE)",
@@ -48,6 +56,60 @@ fn create_table_takes_both_dialects() {
             (
                 "CREATE TABLE x (a INT) timestamp(b)",
                 "42703 the table x has no column \"b\" (line 1, column 34); did you mean \"a\"?",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn upserts_replace_rows_in_memory_and_in_parts() {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE q (ts TIMESTAMP, s SYMBOL, v INT) timestamp(ts) PARTITION BY DAY DEDUP UPSERT KEYS(ts, s);
+         INSERT INTO q VALUES ('2026-01-01', 'a', 1), ('2026-01-01', 'b', 2), ('2026-01-02', 'a', 3)",
+    );
+    world.store.flush(true).unwrap();
+    world.run("INSERT INTO q VALUES ('2026-01-01', 'a', 10), ('2026-01-03', 'a', 4), ('2026-01-03', 'a', 5)");
+    check(
+        &mut world,
+        &[
+            (
+                "SELECT ts, s, v FROM q ORDER BY ts, s",
+                "ts|s|v\n2026-01-01T00:00:00|a|10\n2026-01-01T00:00:00|b|2\n2026-01-02T00:00:00|a|3\n2026-01-03T00:00:00|a|5",
+            ),
+            ("SELECT count(*) AS n, sum(v) AS v FROM q", "n|v\n4|20"),
+            ("SELECT v FROM q WHERE s = 'a' AND ts < '2026-01-02'", "v\n10"),
+            ("SELECT count(*) AS n FROM q WHERE ts >= '2026-01-02'", "n\n2"),
+            (
+                "SHOW CREATE TABLE q",
+                "ddl\nCREATE TABLE q (\n  \"ts\" TIMESTAMP,\n  \"s\" SYMBOL,\n  \"v\" INT\n) timestamp(\"ts\") PARTITION BY DAY DEDUP UPSERT KEYS(\"ts\", \"s\");",
+            ),
+        ],
+    );
+    world.run("ALTER TABLE q DEDUP DISABLE; INSERT INTO q VALUES ('2026-01-03', 'a', 6)");
+    check(&mut world, &[("SELECT v FROM q WHERE ts = '2026-01-03' ORDER BY v", "v\n5\n6")]);
+    world.run("ALTER TABLE q DEDUP ENABLE UPSERT KEYS(ts, s); INSERT INTO q VALUES ('2026-01-03', 'a', 7)");
+    check(&mut world, &[("SELECT v FROM q WHERE ts = '2026-01-03' ORDER BY v", "v\n7")]);
+}
+
+#[test]
+fn partitions_are_dropped_by_name() {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE q (ts TIMESTAMP, v INT) timestamp(ts) PARTITION BY MONTH;
+         INSERT INTO q VALUES ('2026-01-31', 1), ('2026-02-01', 2), ('2026-02-28T23:59:59', 3), ('2026-03-01', 4)",
+    );
+    world.store.flush(true).unwrap();
+    world.run("INSERT INTO q VALUES ('2026-02-10', 5)");
+    world.run("ALTER TABLE q DROP PARTITION LIST '2026-02'");
+    check(
+        &mut world,
+        &[
+            ("SELECT v FROM q ORDER BY v", "v\n1\n4"),
+            ("SELECT count(*) AS n FROM q", "n\n2"),
+            (
+                "ALTER TABLE q DROP PARTITION LIST 'soon'",
+                "42601 \"soon\" names no partition of q (line 1, column 35); it is partitioned by MONTH: write its beginning, as \"2026-01\"",
             ),
         ],
     );

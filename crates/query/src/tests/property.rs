@@ -145,13 +145,14 @@ fn literal(text: Option<impl std::fmt::Display>) -> String {
     text.map_or("NULL".to_owned(), |text| format!("'{text}'"))
 }
 
-fn run(sql: &str, steps: Vec<Step>) {
+fn run(sql: &str, keys: &str, steps: Vec<Step>) {
     let mut world = World::new();
     // Just past an hour, so that rows fall into two partitions.
     world.now_us = Tick::containing(NOW_US).us() + 50 * 60_000_000 + 4_000_000;
-    world.run(
-        "CREATE TABLE trips (ts TIMESTAMP, cab SYMBOL, price DOUBLE, riders INT, note VARCHAR) timestamp(ts) PARTITION BY HOUR",
-    );
+    world.run(&format!(
+        "CREATE TABLE trips (ts TIMESTAMP, cab SYMBOL, price DOUBLE, riders INT, note VARCHAR)
+         timestamp(ts) PARTITION BY HOUR {keys}",
+    ));
     let live = world.engine.plan_live(&world.ctx(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let LiveMode::Incremental { plan } = &live.mode else { panic!("{sql}: {live:?}") };
     let limits = ViewLimits::default();
@@ -245,7 +246,11 @@ fn write(world: &World, sql: &str) -> Vec<Change> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
     #[test]
-    fn live_equals_batch(sql in query(), steps in prop::collection::vec(step(), 1..14)) {
-        run(&sql, steps);
+    fn live_equals_batch(
+        sql in query(),
+        keys in prop::sample::select(vec!["", "DEDUP UPSERT KEYS(ts)", "DEDUP UPSERT KEYS(ts, cab)"]),
+        steps in prop::collection::vec(step(), 1..14),
+    ) {
+        run(&sql, keys, steps);
     }
 }

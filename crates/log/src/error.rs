@@ -113,6 +113,14 @@ pub enum LogError {
         /// What the system said.
         cause: String,
     },
+    /// The disk is full. Nothing of the group was written; the log thread tries again until there is space.
+    #[error("no space for {path}: {cause}")]
+    Full {
+        /// The file.
+        path: String,
+        /// What the system said.
+        cause: String,
+    },
     /// Bytes in a file are not what they should be.
     #[error("{path}, byte {at}: {source}")]
     Corrupt {
@@ -136,6 +144,15 @@ pub enum LogError {
 impl LogError {
     pub(crate) fn io(action: &'static str, path: &Path, error: &io::Error) -> LogError {
         LogError::Io { action, path: path.display().to_string(), cause: error.to_string() }
+    }
+
+    /// True for a disk or a quota without space.
+    pub(crate) fn is_full(error: &io::Error) -> bool {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    pub(crate) fn full(path: &Path, error: &io::Error) -> LogError {
+        LogError::Full { path: path.display().to_string(), cause: error.to_string() }
     }
 
     pub(crate) fn corrupt(path: &Path, at: u64, source: FormatError) -> LogError {

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle, ThreadId},
+    time::Duration,
 };
 
 use nowcast_model::{Clock, Item, Offset, Producer, Record};
@@ -64,6 +65,9 @@ impl LogOptions {
     }
 }
 
+/// How long a full disk is left alone before the next try.
+const FULL_RETRY: Duration = Duration::from_millis(100);
+
 /// Where a record was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
@@ -78,8 +82,8 @@ pub struct Committed {
 pub struct LogStatus {
     /// Why nothing is taken any more.
     pub read_only: Option<String>,
-    /// The last write or sync that failed.
-    pub last_error: Option<String>,
+    /// Why nothing is written just now: the disk is full, and it is tried again.
+    pub waiting: Option<String>,
     /// The first offset that can be read.
     pub first: Offset,
     /// The first offset that is not committed.
@@ -209,6 +213,7 @@ struct Report {
     written: Written,
     refused: u64,
     read_only: Option<Arc<str>>,
+    waiting: Option<String>,
 }
 
 /// Ends the thread when the last handle goes.
@@ -293,7 +298,7 @@ impl LogHandle {
             (status.frames, status.syncs, status.sync_us) = (frames, syncs, sync_us);
             status.refused = report.refused;
             status.read_only = report.read_only.as_deref().map(str::to_owned);
-            status.last_error = status.read_only.clone();
+            status.waiting.clone_from(&report.waiting);
         }
         {
             let work = shared.queue.lock();
@@ -385,7 +390,7 @@ impl Worker {
                 Err(error) => refused.push((done, error)),
             }
         }
-        match self.writer.commit() {
+        match self.commit() {
             Ok(()) => {
                 self.report(refused.len() as u64);
                 let mut acknowledge = Vec::with_capacity(taken.len());
@@ -410,8 +415,33 @@ impl Worker {
         }
     }
 
+    /// Commits the group, however long the disk is full; meanwhile segments are dropped as others ask.
+    fn commit(&mut self) -> Result<(), LogError> {
+        loop {
+            let error = match self.writer.commit() {
+                Err(error @ LogError::Full { .. }) => error,
+                other => return other,
+            };
+            let (stop, drop_before) = {
+                let mut work = self.shared.queue.lock();
+                (work.stop, work.drop_before.take())
+            };
+            if stop {
+                return Err(self.writer.give_up(&error));
+            }
+            if self.shared.report().waiting.replace(error.to_string()).is_none() {
+                tracing::error!(%error, "writes wait until there is space");
+            }
+            match drop_before {
+                Some(offset) => self.writer.drop_before(offset),
+                None => thread::sleep(FULL_RETRY),
+            }
+        }
+    }
+
     fn report(&self, refused: u64) {
         let mut report = self.shared.report();
+        report.waiting = None;
         report.written = self.writer.written;
         report.refused += refused;
         report.read_only = self.writer.read_only().cloned();

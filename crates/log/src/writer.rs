@@ -5,6 +5,9 @@
 //! sync. Before a group that would make the segment too long, the segment is synced to its end and the next
 //! one is made and made durable. Any failure here is final: the writer is read-only from then on, since what
 //! the disk holds after a failed sync is not known, and a second sync that succeeds would prove nothing.
+//!
+//! A full disk is no such failure: the write is taken back by cutting the file, before any sync, and the group
+//! may be tried again.
 
 use std::{path::Path, sync::Arc, time::Instant};
 
@@ -152,17 +155,20 @@ impl Writer {
         Ok(record)
     }
 
-    /// Writes the group and makes it durable. After an error nothing of it counts as written, and the log is
-    /// read-only.
+    /// Writes the group and makes it durable. After an error nothing of it counts as written. Unless it is
+    /// [`LogError::Full`], after which the group may be tried again, or given up ([`Writer::give_up`]), the log
+    /// is read-only.
     ///
     /// # Errors
-    /// [`LogError::ReadOnly`].
+    /// [`LogError::Full`], [`LogError::ReadOnly`].
     pub(crate) fn commit(&mut self) -> Result<(), LogError> {
         if self.group_records == 0 {
             return self.check();
         }
-        let committed = self.check().and_then(|()| self.write_group());
-        committed.map_err(|error| self.fail(&error))
+        match self.check().and_then(|()| self.write_group()) {
+            Err(error) if !matches!(error, LogError::Full { .. }) => Err(self.give_up(&error)),
+            other => other,
+        }
     }
 
     /// Says that all is durable, as the last thing before the process ends.
@@ -207,7 +213,8 @@ impl Writer {
         }
     }
 
-    fn fail(&mut self, error: &LogError) -> LogError {
+    /// Takes no more writes.
+    pub(crate) fn give_up(&mut self, error: &LogError) -> LogError {
         self.end = self.group_first;
         let reason = self.read_only.get_or_insert_with(|| {
             tracing::error!(%error, "the log is read-only from now on");
@@ -242,7 +249,13 @@ impl Writer {
                 cause: "no segment is open".to_owned(),
             });
         };
-        file.append(&self.buffer).map_err(|error| LogError::io("write to", &self.path, &error))?;
+        if let Err(error) = file.append(&self.buffer) {
+            // A part of it may be there, and must not stand before what is written next.
+            return Err(match LogError::is_full(&error) && file.truncate(self.bytes).is_ok() {
+                true => LogError::full(&self.path, &error),
+                false => LogError::io("write to", &self.path, &error),
+            });
+        }
         if self.options.durability == Durability::Synced {
             self.sync()?;
             self.synced_to = self.end;
@@ -286,8 +299,17 @@ impl Writer {
         let header =
             SegmentHeader { first, previous_end, log_id: self.log_id, at_us: self.clock.now_us() }.encode();
         let path = segment.path.clone();
-        let mut file = self.disk.create(&path).map_err(|error| LogError::io("create", &path, &error))?;
-        file.append(&header).map_err(|error| LogError::io("write to", &path, &error))?;
+        let refused = |action, error: &std::io::Error| match LogError::is_full(error) {
+            true => LogError::full(&path, error),
+            false => LogError::io(action, &path, error),
+        };
+        let mut file = self.disk.create(&path).map_err(|error| refused("create", &error))?;
+        if let Err(error) = file.append(&header) {
+            drop(file);
+            // Nothing of the log is in it, and its name is needed again.
+            self.disk.remove(&path).map_err(|error| LogError::io("remove", &path, &error))?;
+            return Err(refused("write to", &error));
+        }
         file.sync().map_err(|error| LogError::io("sync", &path, &error))?;
         let dir = &self.options.dir;
         self.disk.sync_dir(dir).map_err(|error| LogError::io("sync", dir, &error))?;

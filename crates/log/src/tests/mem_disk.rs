@@ -72,6 +72,8 @@ struct Names {
 pub(crate) struct Faults {
     pub(crate) sync: AtomicBool,
     pub(crate) append: AtomicBool,
+    /// There is no space.
+    pub(crate) full: AtomicBool,
 }
 
 #[derive(Default)]
@@ -239,9 +241,13 @@ impl DiskFile for MemFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let _gate = self.gate.lock().unwrap();
         let mut contents = self.node.lock().unwrap();
-        if self.faults.append.load(Ordering::SeqCst) {
-            contents.current.extend_from_slice(&bytes[..bytes.len() / 2]);
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+        for (fault, kind) in
+            [(&self.faults.append, io::ErrorKind::Other), (&self.faults.full, io::ErrorKind::StorageFull)]
+        {
+            if fault.load(Ordering::SeqCst) {
+                contents.current.extend_from_slice(&bytes[..bytes.len() / 2]);
+                return Err(io::Error::new(kind, "on purpose"));
+            }
         }
         contents.current.extend_from_slice(bytes);
         Ok(())

@@ -135,6 +135,44 @@ fn a_failed_sync_or_write_makes_the_log_read_only() {
 }
 
 #[test]
+fn a_full_disk_holds_writes_up_until_there_is_space() {
+    let disk = MemDisk::new();
+    // A segment takes one record: the full disk is met in frames and in new segments alike.
+    let small = LogOptions { segment_bytes_max: 400, ..options() };
+    let (handle, mut tail, _) = start(small.clone(), &disk);
+    append(&handle, vec![rows(0, 4)]).unwrap();
+    for round in 1..6_u64 {
+        disk.faults.full.store(true, Ordering::SeqCst);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        handle.append(vec![rows(round, 4)], None, 1, Box::new(move |done| sender.send(done).unwrap()));
+        while handle.status().waiting.is_none() {
+            std::thread::yield_now();
+        }
+        assert!(receiver.try_recv().is_err() && handle.status().read_only.is_none());
+        assert_eq!(handle.end().get(), round * 4);
+        disk.faults.full.store(false, Ordering::SeqCst);
+        assert_eq!(receiver.recv().unwrap().unwrap().offset.get(), round * 4);
+        assert_eq!(handle.status().waiting, None);
+    }
+    assert_eq!(drain(&mut tail, Offset::new(24)).len(), 6);
+    handle.stop();
+    let (handle, _tail, recovery) = start(small.clone(), &disk);
+    assert_eq!((recovery.end.get(), recovery.cut, recovery.damages), (24, None, vec![]));
+    // Whoever stops a log on a full disk does not wait for space.
+    disk.faults.full.store(true, Ordering::SeqCst);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    handle.append(vec![event()], None, 1, Box::new(move |done| sender.send(done).unwrap()));
+    while handle.status().waiting.is_none() {
+        std::thread::yield_now();
+    }
+    handle.stop();
+    assert!(matches!(receiver.recv().unwrap(), Err(LogError::ReadOnly { .. })));
+    disk.faults.full.store(false, Ordering::SeqCst);
+    let (_, _, recovery) = start(small, &disk);
+    assert_eq!((recovery.end.get(), recovery.damages), (24, vec![]));
+}
+
+#[test]
 fn a_callback_that_panics_does_not_end_the_log() {
     let disk = MemDisk::new();
     let (handle, _tail, _) = start(options(), &disk);

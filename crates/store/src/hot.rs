@@ -1,9 +1,9 @@
 //! The rows of a table that are not in a part yet.
 //!
 //! Batches in the order in which they were applied, hence ascending by `_seq`. A commit of one row must cost
-//! about one row, so small batches are merged like the digits of a binary counter: the newest with its
-//! neighbour while the neighbour is less than twice as large and both fit [`HOT_BATCH_ROWS`]. Each row is
-//! thus copied O(log n) times, and few small batches stand at the end.
+//! about one row, so small batches are merged like the digits of a counter to the base [`FAN_IN`]: so many of
+//! about one size become one, up to [`HOT_BATCH_ROWS`]. Each row is thus copied O(log n) times (once or twice,
+//! if it comes in batches of some hundred), and few small batches stand at the end.
 //!
 //! Snapshots share structure: full batches move in groups into chunks behind an `Arc`, so cloning a [`Hot`]
 //! copies one pointer per chunk and at most [`OPEN_BATCHES_MAX`] batches. A frozen [`Hot`] (a flush has
@@ -22,8 +22,11 @@ use nowcast_model::limits::HOT_BATCH_ROWS;
 
 use crate::columns::{batch_bytes, concat_rows, trim_dictionaries};
 
-/// Batches outside chunks: about the 14 sizes that the merging leaves, and a chunk's worth of full ones.
-const OPEN_BATCHES_MAX: usize = 32;
+/// Batches of about one size that become one: a row is copied about as often as a full batch is so many times
+/// larger than what came, to the base of this.
+const FAN_IN: usize = 8;
+/// Batches outside chunks: seven of each of the five sizes that the merging leaves, and some full ones.
+const OPEN_BATCHES_MAX: usize = 48;
 const CHUNK_BATCHES: usize = 16;
 
 /// A table's hot rows. Reads like a list of batches.
@@ -81,30 +84,38 @@ impl Hot {
         let batch = trim_dictionaries(batch)?;
         self.rows += batch.num_rows();
         self.bytes += batch_bytes(&batch);
-        // Finds how many batches the newest swallows, then copies once.
-        let mut rows = batch.num_rows();
-        let mut from = self.open.len();
-        while from > 0 {
-            let left = self.open[from - 1].num_rows();
-            if left >= 2 * rows || left + rows > HOT_BATCH_ROWS {
-                break;
-            }
-            rows += left;
-            from -= 1;
-        }
         self.open.push(batch);
-        if from + 1 < self.open.len() {
-            let taken = self.open.split_off(from);
-            let merged = concat_rows(schema, &taken.iter().collect::<Vec<_>>())?;
-            self.bytes -= taken.iter().map(batch_bytes).sum::<usize>();
-            self.bytes += batch_bytes(&merged);
-            self.open.push(merged);
+        let mut small_rows = FAN_IN;
+        while small_rows <= HOT_BATCH_ROWS {
+            if let Some(from) = self.due(small_rows) {
+                let taken = self.open.split_off(from);
+                let merged = concat_rows(schema, &taken.iter().collect::<Vec<_>>())?;
+                self.bytes -= taken.iter().map(batch_bytes).sum::<usize>();
+                self.bytes += batch_bytes(&merged);
+                self.open.push(merged);
+            }
+            small_rows *= FAN_IN;
         }
         if self.open.len() > OPEN_BATCHES_MAX {
             let rest = self.open.split_off(CHUNK_BATCHES);
             self.chunks.push(std::mem::replace(&mut self.open, rest).into());
         }
         Ok(())
+    }
+
+    /// Where the newest batches of fewer than `small_rows` rows begin, if they are to become one: they are
+    /// [`FAN_IN`], or no more of them fit into one.
+    fn due(&self, small_rows: usize) -> Option<usize> {
+        let (mut from, mut rows) = (self.open.len(), 0);
+        while from > 0 && self.open[from - 1].num_rows() < small_rows {
+            rows += self.open[from - 1].num_rows();
+            if rows > HOT_BATCH_ROWS {
+                break;
+            }
+            from -= 1;
+        }
+        let count = self.open.len() - from;
+        (count >= FAN_IN || (rows > HOT_BATCH_ROWS && count > 1)).then_some(from)
     }
 
     /// Ends merging for all batches that are here now.

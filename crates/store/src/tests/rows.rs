@@ -15,7 +15,7 @@ fn single_rows_make_few_batches_and_small_dictionaries() {
     let snapshot = bench.store.snapshot();
     let hot = &snapshot.table(&TableName::public("T")).unwrap().hot;
     assert_eq!(hot.rows(), 3_000);
-    assert!(hot.len() <= 14, "{} batches", hot.len());
+    assert!(hot.len() <= 28, "{} batches", hot.len());
     let first = hot.iter().next().unwrap().column(1);
     let values = first.as_any().downcast_ref::<arrow::array::DictionaryArray<arrow::datatypes::Int32Type>>();
     assert_eq!(values.unwrap().values().len(), 3);

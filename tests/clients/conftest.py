@@ -19,15 +19,16 @@ PASSWORD = "quest"
 class Server:
     """A `nowcast serve` (or another command) and its addresses."""
 
-    def __init__(self, data: Path, *, command=("serve",), env=None, ports=True):
+    def __init__(self, data: Path, *, command=("serve",), env=None, wrapper=()):
         self.data = data
         self.command = list(command)
+        self.wrapper = list(wrapper)
         self.env = dict(os.environ, **(env or {}))
         self.process = None
         self.start()
 
     def start(self):
-        arguments = [BINARY, *self.command, "--data", str(self.data)]
+        arguments = [*self.wrapper, BINARY, *self.command, "--data", str(self.data)]
         arguments += ["--http", "127.0.0.1:0", "--ilp", "127.0.0.1:0", "--pg", "127.0.0.1:0"]
         self.errors = open(self.data.parent / f"{self.data.name}.log", "ab")
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.errors, env=self.env, text=True)
@@ -109,8 +110,8 @@ def server(tmp_path_factory):
 def own_server(tmp_path):
     started = []
 
-    def start(**options):
-        server = Server(tmp_path / f"data{len(started)}", **options)
+    def start(*, data=None, **options):
+        server = Server(data or tmp_path / f"data{len(started)}", **options)
         started.append(server)
         return server
 

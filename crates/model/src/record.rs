@@ -36,12 +36,13 @@ impl Record {
     }
 }
 
-/// A writer that numbers its writes, so that one sent twice is applied once.
+/// A writer that numbers its writes, so that one sent twice is applied once. For a single write under a key of
+/// its own (`Idempotency-Key`) both are hashes: of the key, and of what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Producer {
     /// The writer.
     pub id: u64,
-    /// The number of the write; rises.
+    /// The number of the write.
     pub sequence: u64,
 }
 

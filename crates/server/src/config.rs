@@ -41,6 +41,8 @@ pub struct Raw {
     pub log: RawLog,
     /// `[memory]`
     pub memory: RawMemory,
+    /// `[disk]`
+    pub disk: RawDisk,
     /// `[query]`
     pub query: RawQuery,
     /// `[views]`
@@ -157,6 +159,23 @@ pub struct RawMemory {
     /// Rows that are not in Parquet parts yet; past it they are flushed. 0 takes an eighth of the memory
     /// that the process may use.
     pub hot_bytes_max: usize,
+    /// Rows that are not in Parquet parts yet, past which no more are taken in: TCP is not read, HTTP answers
+    /// 503. 0 takes twice `hot_bytes_max`.
+    pub hot_bytes_hard_max: usize,
+}
+
+/// `[disk]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawDisk {
+    /// Free space below which writes are refused and reads go on: what is in memory must still find a place.
+    pub free_bytes_min: u64,
+}
+
+impl Default for RawDisk {
+    fn default() -> RawDisk {
+        RawDisk { free_bytes_min: 512 << 20 }
+    }
 }
 
 /// `[query]`

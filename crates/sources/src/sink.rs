@@ -61,6 +61,16 @@ pub enum WriteError {
         /// Seconds after which a retry makes sense.
         retry_after_s: u64,
     },
+    /// There is too little space on the disk.
+    #[error(
+        "the disk has {free_bytes} bytes free, below disk.free_bytes_min = {free_bytes_min}: nothing was written; make space, and try again"
+    )]
+    NoSpace {
+        /// What is free.
+        free_bytes: u64,
+        /// What must be.
+        free_bytes_min: u64,
+    },
     /// The log takes no more writes until a restart.
     #[error("the log is read-only: {0}; look at the disk and at the server's log, then restart nowcast")]
     ReadOnly(

@@ -331,7 +331,8 @@ impl Store {
             }
         });
         let schemas = base.schemas.iter().cloned().collect();
-        Manifest::new(base.position, flushing.next_part, self.clock.now_us(), schemas, tables.collect())
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).before(base.position);
+        Manifest::new(base.position, flushing.next_part, self.clock.now_us(), schemas, seen, tables.collect())
     }
 
     /// One merge for each table that is due for one; true if there may be more to do.

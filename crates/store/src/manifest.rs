@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Part, Seqs, StoreError,
     part::{PartFile, write_durably},
+    seen::SeenWrite,
 };
 
 const VERSION: u32 = 1;
@@ -34,6 +35,9 @@ pub(crate) struct Manifest {
     pub(crate) position: Offset,
     pub(crate) next_part: u64,
     pub(crate) schemas: Vec<String>,
+    /// Writes that were applied before `position`, by writers that name themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) seen: Vec<SeenWrite>,
     pub(crate) tables: Vec<TableEntry>,
 }
 
@@ -120,6 +124,7 @@ impl Manifest {
             position: Offset::ZERO,
             next_part: 1,
             schemas: vec![],
+            seen: vec![],
             tables: vec![],
         }
     }
@@ -129,9 +134,10 @@ impl Manifest {
         next_part: u64,
         at_us: i64,
         schemas: Vec<String>,
+        seen: Vec<SeenWrite>,
         tables: Vec<TableEntry>,
     ) -> Manifest {
-        Manifest { version: VERSION, at_us, position, next_part, schemas, tables }
+        Manifest { version: VERSION, at_us, position, next_part, schemas, seen, tables }
     }
 
     /// Reads the manifest in `dir`; an empty one if there is none.

@@ -31,6 +31,7 @@ use crate::{
     manifest::Manifest,
     partition_start_us,
     registry::Catalog,
+    seen::{Seen, SeenLimits},
 };
 
 /// Bounds of a store.
@@ -46,6 +47,8 @@ pub struct StoreOptions {
     pub small_part_rows: u64,
     /// Rows of one partition in a merge that make it worth parts of its own.
     pub own_part_rows_min: u64,
+    /// Writes of which it is remembered that they were applied.
+    pub seen: SeenLimits,
 }
 
 impl Default for StoreOptions {
@@ -57,6 +60,7 @@ impl Default for StoreOptions {
             small_part_rows: 1_000_000,
             // A row group: what statistics skip at once.
             own_part_rows_min: 131_072,
+            seen: SeenLimits::default(),
         }
     }
 }
@@ -71,6 +75,8 @@ pub struct Store {
     /// Held while a record is applied or a flush installs its parts: whoever publishes.
     publishing: Mutex<Recovered>,
     pub(crate) flushing: Mutex<Flushing>,
+    /// Which writes were applied. Held to look one up, or to note one.
+    pub(crate) seen: Mutex<Seen>,
     /// As of the last part that was written.
     pub(crate) written: Mutex<BTreeMap<TableName, Written>>,
     /// Used by whoever applies.
@@ -150,6 +156,7 @@ impl Store {
             current: ArcSwap::from_pointee(snapshot),
             publishing: Mutex::new(Recovered { position: manifest.position, flushed_to }),
             flushing: Mutex::new(flushing),
+            seen: Mutex::new(Seen::load(manifest.seen)),
             written: Mutex::default(),
             keys: Mutex::default(),
             hot_bytes: AtomicUsize::new(0),
@@ -186,6 +193,11 @@ impl Store {
     /// The log's owner tells how much of it a start would replay now.
     pub fn note_replay_bytes(&self, bytes: u64) {
         self.replay_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The sequence under which the writer `id` was last applied, if that is remembered.
+    pub fn seen(&self, id: u64) -> Option<u64> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).sequence(id)
     }
 
     /// What was written to parts since the start, by table.
@@ -249,6 +261,7 @@ impl Store {
             self.registry.replayed(&snapshot);
         }
         self.publish(&publishing, snapshot);
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).note(record, self.options.seen);
         if parts_dropped {
             self.parts_dropped.store(true, Ordering::Relaxed);
         }

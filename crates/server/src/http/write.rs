@@ -12,10 +12,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nowcast_model::TableName;
+use nowcast_model::{Item, Producer, TableName};
 use nowcast_sources::{Decoded, LineError, Precision, Sink, WriteError, json, line};
 use serde::Deserialize;
 use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use crate::stages::{AppendError, OTHER_WRITE};
 
 use super::{App, body, error::ApiError};
 
@@ -41,7 +44,7 @@ pub(super) async fn lines(
     let decode = || line::decode_all(&bytes, &options);
     let decoded = if bytes.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(decode) } else { decode() };
     let decoded = decoded.map_err(|error| bad_line(&error))?;
-    write(&app, decoded).await
+    write(&app, decoded, once(&headers, &bytes)?).await
 }
 
 /// `?timestamp=COLUMN&precision=…`
@@ -70,7 +73,7 @@ pub(super) async fn objects(
     let decode = || json::decode_all(&bytes, &options);
     let decoded = if bytes.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(decode) } else { decode() };
     let decoded = decoded.map_err(|error| bad_line(&error))?;
-    write(&app, decoded).await
+    write(&app, decoded, once(&headers, &bytes)?).await
 }
 
 /// `schema.table`, or a table of `public`.
@@ -93,12 +96,46 @@ fn precision(text: Option<&str>) -> Result<Option<Precision>, ApiError> {
     })
 }
 
-async fn write(app: &App, decoded: Decoded) -> Result<Response, ApiError> {
+/// The longest `Idempotency-Key`.
+const KEY_BYTES_MAX: usize = 255;
+
+/// The name of a write that may be sent again: `Idempotency-Key`, and what is written under it.
+fn once(headers: &HeaderMap, body: &[u8]) -> Result<Option<Producer>, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.as_bytes();
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        let message = format!("the Idempotency-Key has {} bytes", key.len());
+        let error = ApiError::new(StatusCode::BAD_REQUEST, message);
+        return Err(error.hint(format!("send 1 to {KEY_BYTES_MAX} bytes, such as a UUID")));
+    }
+    Ok(Some(Producer { id: hash(key), sequence: hash(body) }))
+}
+
+/// The first 64 bits of SHA-256: the same in every version, since the log and the manifest keep them.
+fn hash(bytes: &[u8]) -> u64 {
+    let digest = Sha256::digest(bytes);
+    digest.iter().take(8).fold(0, |hash, byte| hash << 8 | u64::from(*byte))
+}
+
+async fn write(app: &App, decoded: Decoded, once: Option<Producer>) -> Result<Response, ApiError> {
     if decoded.batches.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let Decoded { batches, lines } = decoded;
-    app.ingest.write(batches, true).await.map_err(|error| refused(&error, &lines))?;
+    let written = match once {
+        None => app.ingest.write(batches, true).await,
+        Some(producer) => {
+            let items = batches.into_iter().map(Item::Rows).collect();
+            match app.ingest.append_once(items, producer).await {
+                Err(AppendError::OtherWrite) => {
+                    let error = ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, OTHER_WRITE);
+                    return Err(error.hint("use a new key for each write"));
+                }
+                written => written.map_err(AppendError::into_write_error),
+            }
+        }
+    };
+    written.map_err(|error| refused(&error, &lines))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -120,6 +157,7 @@ fn refused(error: &WriteError, lines: &[Vec<u64>]) -> ApiError {
             let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
             error.retry_after(*retry_after_s)
         }
+        WriteError::NoSpace { .. } => ApiError::new(StatusCode::INSUFFICIENT_STORAGE, error.to_string()),
         WriteError::ReadOnly(_) => ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
         WriteError::TooLarge { .. } => ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()),
     }

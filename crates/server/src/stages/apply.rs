@@ -82,6 +82,10 @@ const COMMANDS_MAX: usize = 4_096;
 /// How long the thread sleeps at most: a tick is at most this late.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
 
+/// How long the replay waits for a flush, at a time and in all.
+const REPLAY_WAIT: Duration = Duration::from_millis(20);
+const REPLAY_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// What the thread runs on.
 pub(super) struct Apply {
     /// The committed records.
@@ -98,6 +102,10 @@ pub(super) struct Apply {
     pub work: mpsc::UnboundedSender<Work>,
     /// The engine's counters as of the last tick.
     pub stats: Arc<Mutex<EngineStats>>,
+    /// Where the log ended at the start: what lies before is replayed.
+    pub replay_end: Offset,
+    /// Rows in memory past which the replay waits for a flush.
+    pub replay_hot_bytes_max: usize,
 }
 
 /// Makes the command channel for a tail.
@@ -124,6 +132,9 @@ impl Apply {
             let mut moved = false;
             for record in &records {
                 let end = record.end();
+                if record.offset < self.replay_end {
+                    self.wait_for_memory();
+                }
                 let engine = &mut self.engine;
                 self.store
                     .apply_each(record, &mut |change| engine.apply(end, &[change]))
@@ -147,6 +158,14 @@ impl Apply {
                 counter!("nowcast_views_moments_total").increment(1);
             }
             self.hand_out(tick, i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Waits until rows in memory have become parts. Not for ever: a disk that is full heals later.
+    fn wait_for_memory(&self) {
+        let began = Instant::now();
+        while self.store.hot_bytes() > self.replay_hot_bytes_max && began.elapsed() < REPLAY_WAIT_MAX {
+            std::thread::sleep(REPLAY_WAIT);
         }
     }
 

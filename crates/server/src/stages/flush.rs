@@ -19,7 +19,7 @@ use super::Health;
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long it waits after a failure: the disk may be full, and heal.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts the thread; a message on `stop`, or its end, ends it.
 pub(super) fn start(

@@ -4,10 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::{counter, gauge};
 use nowcast_log::LogHandle;
+use tokio::sync::watch;
+
+use super::Room;
 
 /// What `/readyz` tells.
 pub struct Health {
     log: LogHandle,
+    room: watch::Receiver<Room>,
     state: Mutex<State>,
 }
 
@@ -21,8 +25,8 @@ struct State {
 
 impl Health {
     /// Not ready until [`Health::replayed`].
-    pub fn new(log: LogHandle, quarantined: Vec<String>) -> Health {
-        Health { log, state: Mutex::new(State { quarantined, ..State::default() }) }
+    pub fn new(log: LogHandle, room: watch::Receiver<Room>, quarantined: Vec<String>) -> Health {
+        Health { log, room, state: Mutex::new(State { quarantined, ..State::default() }) }
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -54,6 +58,15 @@ impl Health {
         let mut reasons = Vec::new();
         if let Some(reason) = self.log.status().read_only {
             reasons.push(format!("writes are refused: {reason}"));
+        }
+        if let Some(reason) = self.log.status().waiting {
+            reasons.push(format!("writes wait: {reason}; make space"));
+        }
+        if let Room::NoSpace { free_bytes, free_bytes_min } = *self.room.borrow() {
+            reasons.push(format!(
+                "writes are refused: {free_bytes} bytes are free, below disk.free_bytes_min = {free_bytes_min}; \
+                 make space"
+            ));
         }
         self.with(|state| {
             if !state.replayed {

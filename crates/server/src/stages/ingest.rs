@@ -21,14 +21,19 @@ use futures::future::BoxFuture;
 use metrics::counter;
 use nowcast_log::{Committed, LogHandle};
 use nowcast_model::{
-    Batch, Clock, Column, ColumnType, Event, Item, PartitionBy, TableName, TableSchema,
+    Batch, Clock, Column, ColumnType, Event, Item, PartitionBy, Producer, TableName, TableSchema,
     limits::RECORD_BYTES_MAX,
 };
 use nowcast_sources::{Rejected, Sink, WriteError};
 use nowcast_store::{Refusal, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 
+use super::{once::Once, room::Room};
+
 use nowcast_model::Offset;
+
+/// What a write is told whose name was used for another one.
+pub const OTHER_WRITE: &str = "the Idempotency-Key was used for another write";
 
 /// A write that finds no room for so long is told to come back.
 const BUSY_AFTER: Duration = Duration::from_secs(5);
@@ -48,6 +53,9 @@ const PERMIT_BYTES: usize = 1_024;
 /// Lines for `rejected` that wait to be written, and how many are written a second.
 const REJECTED_MAX: usize = 1_000;
 
+/// How long they wait for room: other housekeeping waits behind them.
+const REJECTED_WAITS: Duration = Duration::from_secs(1);
+
 /// The system table of refused lines, kept for a week.
 pub(super) const REJECTED_TABLE: &str = "rejected";
 const REJECTED_TTL_S: u64 = 7 * 86_400;
@@ -60,6 +68,8 @@ pub struct Ingest {
     permits: Arc<Semaphore>,
     permits_max: u32,
     applied: watch::Receiver<Offset>,
+    room: watch::Receiver<Room>,
+    once: Once,
     /// Held for one push; never across `.await`.
     rejected: Mutex<Vec<(i64, Rejected)>>,
     rejected_dropped: AtomicU64,
@@ -72,6 +82,8 @@ pub enum AppendError {
     Refused(Box<Refusal>),
     /// It never reached the log, or the log refused it.
     Write(WriteError),
+    /// Something else was written under its name.
+    OtherWrite,
 }
 
 impl AppendError {
@@ -79,6 +91,14 @@ impl AppendError {
     pub fn into_write_error(self) -> WriteError {
         match self {
             AppendError::Write(error) => error,
+            AppendError::OtherWrite => WriteError::Refused {
+                table: String::new(),
+                column: None,
+                cause: OTHER_WRITE.to_owned(),
+                hint: "use a new key for each write".to_owned(),
+                batch: 0,
+                row: None,
+            },
             AppendError::Refused(refusal) => WriteError::Refused {
                 table: refusal.table,
                 column: refusal.column,
@@ -99,6 +119,7 @@ impl Ingest {
         clock: Arc<dyn Clock>,
         queue_bytes_max: usize,
         applied: watch::Receiver<Offset>,
+        room: watch::Receiver<Room>,
     ) -> Ingest {
         // One record must always fit, or it would wait for ever.
         let bytes = queue_bytes_max.max(RECORD_BYTES_MAX);
@@ -110,6 +131,8 @@ impl Ingest {
             permits: Arc::new(Semaphore::new(permits_max as usize)),
             permits_max,
             applied,
+            room,
+            once: Once::default(),
             rejected: Mutex::default(),
             rejected_dropped: AtomicU64::new(0),
         }
@@ -124,10 +147,22 @@ impl Ingest {
         items: Vec<Item>,
         busy_after: Option<Duration>,
     ) -> Result<Pending, AppendError> {
+        self.append_as(items, None, busy_after).await
+    }
+
+    async fn append_as(
+        &self,
+        items: Vec<Item>,
+        producer: Option<Producer>,
+        busy_after: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
         let bytes: usize = items.iter().map(item_bytes).sum::<usize>().max(WRITE_BYTES_MIN);
         // Told before admission: the registry must not learn of tables that the log then refuses.
         if bytes > WRITE_BYTES_MAX {
             return Err(AppendError::Write(WriteError::TooLarge { bytes, bytes_max: WRITE_BYTES_MAX }));
+        }
+        if !items.iter().all(frees_space) {
+            self.room(busy_after).await.map_err(AppendError::Write)?;
         }
         let wanted = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).min(self.permits_max);
         let acquire = Arc::clone(&self.permits).acquire_many_owned(wanted);
@@ -156,11 +191,60 @@ impl Ingest {
                     // The writer may have gone; the record stands all the same.
                     let _ = sender.send(outcome);
                 });
-                log.append(items, None, bytes, done);
+                log.append(items, producer, bytes, done);
             })
             .map_err(|refusal| AppendError::Refused(Box::new(refusal)))?;
         counter!("nowcast_ingest_rows_total").increment(rows);
         Ok(Pending { receiver })
+    }
+
+    /// Appends what a writer may send again under the same name, and waits until queries see it. A repetition is
+    /// acknowledged and not applied, whether the first is under way, applied, or was applied before a restart.
+    ///
+    /// # Errors
+    /// As [`Ingest::append_visible`]; [`AppendError::OtherWrite`] if the name was used for another write.
+    pub async fn append_once(&self, items: Vec<Item>, producer: Producer) -> Result<(), AppendError> {
+        let other = |sequence: u64| match sequence == producer.sequence {
+            true => Ok(()),
+            false => Err(AppendError::OtherWrite),
+        };
+        // Until this is dropped nobody else is under way with the same name.
+        let _turn = self.once.turn(producer.id).await;
+        if let Some(sequence) = self.store.seen(producer.id) {
+            return other(sequence);
+        }
+        let pending = self.append_as(items, Some(producer), Some(BUSY_AFTER)).await?;
+        let committed = pending.durable().await?;
+        self.visible(committed).await;
+        Ok(())
+    }
+
+    /// Waits for room in memory and on the disk. A stream waits for ever; a request for memory as long as for
+    /// the queue, and not for the disk.
+    async fn room(&self, busy_after: Option<Duration>) -> Result<(), WriteError> {
+        let mut room = self.room.clone();
+        if *room.borrow() == Room::Enough {
+            return Ok(());
+        }
+        let is_over = |room: &Room| match busy_after {
+            None => *room == Room::Enough,
+            Some(_) => *room != Room::NoMemory,
+        };
+        let waits = room.wait_for(is_over);
+        let seen = match busy_after {
+            None => waits.await.map(|room| *room),
+            Some(after) => match tokio::time::timeout(after, waits).await {
+                Ok(seen) => seen.map(|room| *room),
+                Err(_) => return Err(WriteError::Busy { retry_after_s: RETRY_AFTER_S }),
+            },
+        };
+        match seen {
+            Ok(Room::NoSpace { free_bytes, free_bytes_min }) => {
+                Err(WriteError::NoSpace { free_bytes, free_bytes_min })
+            }
+            Ok(_) => Ok(()),
+            Err(_) => Err(WriteError::ReadOnly("the server is shutting down".into())),
+        }
     }
 
     /// Appends and waits until the record is durable and queries see it.
@@ -192,7 +276,7 @@ impl Ingest {
         }
         let items =
             vec![Item::Event(Event::CreateTable { schema: rejected_schema() }), rejected_rows(&waiting)];
-        if let Err(error) = self.append(items, None).await {
+        if let Err(error) = self.append(items, Some(REJECTED_WAITS)).await {
             tracing::warn!(?error, "cannot write the table `rejected`");
         }
     }
@@ -224,6 +308,17 @@ fn log_error(error: &nowcast_log::LogError) -> WriteError {
         }
         other => WriteError::ReadOnly(other.to_string()),
     }
+}
+
+/// True for what makes room, and must not wait for it.
+fn frees_space(item: &Item) -> bool {
+    use Event::{DropPartitions, DropRange, DropTable, SetTtl, Truncate};
+    matches!(
+        item,
+        Item::Event(
+            DropTable { .. } | Truncate { .. } | DropPartitions { .. } | DropRange { .. } | SetTtl { .. }
+        )
+    )
 }
 
 fn item_bytes(item: &Item) -> usize {

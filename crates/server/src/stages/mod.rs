@@ -16,7 +16,9 @@ mod health;
 mod ingest;
 mod listen;
 mod live;
+mod once;
 mod rates;
+mod room;
 
 use std::{
     net::SocketAddr,
@@ -51,10 +53,11 @@ use crate::{
 };
 
 pub use health::Health;
-pub use ingest::{AppendError, Ingest};
+pub use ingest::{AppendError, Ingest, OTHER_WRITE};
 pub use listen::{ListenError, Listeners};
 pub use live::LiveService;
 pub use rates::Rates;
+pub use room::{Room, RoomLimits};
 
 /// How often partitions past their TTL are looked for.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
@@ -119,8 +122,15 @@ impl Server {
         let raw = &config.raw;
         let lock = DataLock::take(&config.data)?;
         let began = Instant::now();
-        let store_options =
-            StoreOptions { hot_bytes_max: or_share(raw.memory.hot_bytes_max), ..StoreOptions::default() };
+        let hot_bytes_max = or_share(raw.memory.hot_bytes_max);
+        let room_limits = RoomLimits {
+            hot_bytes_max: match raw.memory.hot_bytes_hard_max {
+                0 => hot_bytes_max.saturating_mul(2),
+                set => set.max(hot_bytes_max),
+            },
+            free_bytes_min: raw.disk.free_bytes_min,
+        };
+        let store_options = StoreOptions { hot_bytes_max, ..StoreOptions::default() };
         let (store, replay_from) = Store::open(&config.data.join("store"), store_options, Arc::clone(&clock))
             .context("cannot open the store")?;
         let (log, recovery) = Log::open(log_options(&config), Arc::new(RealDisk), Arc::clone(&clock))
@@ -144,7 +154,8 @@ impl Server {
             store.manifest_position(),
         );
         let (log, tail) = log.start(replay_from.min(end)).context("cannot start the log")?;
-        let health = Arc::new(Health::new(log.clone(), damages));
+        let (room_sender, room) = watch::channel(room_limits.look(&store, &config.data));
+        let health = Arc::new(Health::new(log.clone(), room.clone(), damages));
 
         let limits = ViewLimits {
             rows_max: raw.views.rows_max,
@@ -164,7 +175,12 @@ impl Server {
             applied: applied_sender,
             work: work_sender,
             stats: Arc::clone(&stats),
+            replay_end: end,
+            replay_hot_bytes_max: room_limits.hot_bytes_max,
         };
+        // Before the replay, which may be of more than fits into memory.
+        let (flush_stop, flush_stopped) = std::sync::mpsc::channel();
+        let flush = flush::start(Arc::clone(&store), log.clone(), Arc::clone(&health), flush_stopped)?;
         let apply_health = Arc::clone(&health);
         let apply = std::thread::Builder::new().name("nowcast-apply".into()).spawn(move || {
             if let Err(reason) = thread.run(command_receiver) {
@@ -185,7 +201,7 @@ impl Server {
 
         let queue_bytes_max = raw.log.queue_bytes_max;
         let ingest =
-            Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied);
+            Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied, room);
         let ingest = Arc::new(ingest);
         let query_options = QueryOptions {
             memory_bytes_max: or_share(raw.query.memory_bytes_max),
@@ -267,8 +283,7 @@ impl Server {
         }
         tasks.spawn(live.clone().run_work(work));
         tasks.spawn(housekeeping(Arc::clone(&ingest), Arc::clone(&store), live, dashboards, rates, clock));
-        let (flush_stop, flush_stopped) = std::sync::mpsc::channel();
-        let flush = flush::start(Arc::clone(&store), log.clone(), health, flush_stopped)?;
+        tasks.spawn(room_limits.watch(Arc::clone(&store), config.data.clone(), room_sender));
         Ok(Server {
             addresses,
             ingest,

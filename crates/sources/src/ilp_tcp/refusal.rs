@@ -42,6 +42,11 @@ pub(super) async fn write(sink: &dyn Sink, peer: &str, decoded: Decoded) -> Resu
                 sleep(Duration::from_secs(retry_after_s.clamp(1, BUSY_PAUSE_S_MAX))).await;
                 todo.push(parts);
             }
+            // A sink makes a stream wait for space; should one not, the stream does.
+            WriteError::NoSpace { .. } => {
+                sleep(Duration::from_secs(BUSY_PAUSE_S_MAX)).await;
+                todo.push(parts);
+            }
             WriteError::ReadOnly(_) => return Err(error),
             WriteError::TooLarge { .. } if parts.len() > 1 => {
                 let behind = parts.split_off(parts.len() / 2);

@@ -281,6 +281,12 @@ impl LogHandle {
         self.owner.index.lock().end
     }
 
+    /// Bytes of the segments that hold anything at or behind `offset`.
+    pub fn bytes_from(&self, offset: Offset) -> u64 {
+        let index = self.owner.index.lock();
+        index.segments.iter().filter(|segment| segment.end > offset).map(|segment| segment.bytes).sum()
+    }
+
     /// How the log does.
     pub fn status(&self) -> LogStatus {
         let shared = &self.owner.shared;

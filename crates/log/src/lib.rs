@@ -35,7 +35,7 @@ pub use error::{FormatError, LogError};
 pub use handle::{Committed, Durability, Log, LogHandle, LogOptions, LogStatus};
 pub use queue::{Tail, TailWaker};
 pub use reader::RecordReader;
-pub use recovery::{Cut, Damage, Recovery};
+pub use recovery::{Cut, Damage, Inspection, Recovery};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@
 //! was read may have come from memory: so all that a start has seen is durable.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -25,7 +26,7 @@ use nowcast_model::Offset;
 use crate::{
     Disk, FormatError, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader},
-    reader::{FrameError, Window, read_body, read_header},
+    reader::{Cursor, FrameError, RecordReader, Window, read_body, read_header},
     segment::{Index, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name},
     writer::Resume,
 };
@@ -84,6 +85,22 @@ pub struct Damage {
     pub quarantine: Option<PathBuf>,
 }
 
+/// For people: the place, what is lost, why.
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Damage { path, from, to, first, end, cause, quarantine } = self;
+        write!(f, "{}, bytes {from} to {to}: ", path.display())?;
+        match first < end {
+            true => write!(f, "the records at offsets {first} to {end} are lost: {cause}")?,
+            false => write!(f, "no record is lost: {cause}")?,
+        }
+        match quarantine {
+            Some(copy) => write!(f, "; copied to {}", copy.display()),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Broken bytes of which it is not known yet what they are.
 struct Suspect {
     segment: usize,
@@ -114,6 +131,61 @@ struct Scan<'a> {
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<(Resume, Recovery), LogError> {
     let dir = &options.dir;
     disk.create_dir(dir).map_err(|error| LogError::io("create", dir, &error))?;
+    scan(disk, dir)?.finish(options)
+}
+
+/// A log that was read and not touched.
+pub struct Inspection {
+    /// What a start would find; nothing was cut, and nothing copied aside.
+    pub found: Recovery,
+    disk: Arc<dyn Disk>,
+    index: Arc<Index>,
+    log_id: u64,
+}
+
+impl Inspection {
+    /// Reads the log in `dir` and holds every checksum. Its server must not run: it would go on writing.
+    ///
+    /// # Errors
+    /// As for [`Log::open`](crate::Log::open).
+    pub fn of(disk: Arc<dyn Disk>, dir: &Path) -> Result<Inspection, LogError> {
+        let mut scan = scan(&disk, dir)?;
+        let mut found = Recovery::default();
+        if let Some(torn) = scan.suspects.iter().position(|suspect| !suspect.proven) {
+            let suspect = scan.suspects.swap_remove(torn);
+            scan.suspects.truncate(torn);
+            let path = scan.segments[suspect.segment].path.to_path_buf();
+            let (_, len) = scan.open(&path)?;
+            scan.segments[suspect.segment].cut(suspect.from, suspect.first);
+            scan.expected = suspect.first;
+            let (at, cause) = (suspect.from, suspect.cause);
+            found.cut = Some(Cut { path, at, bytes: len - at, cause });
+        }
+        found.damages = scan.suspects.iter().map(|suspect| suspect.damage(&scan.segments, None)).collect();
+        for (_, _, first) in &scan.aside {
+            scan.segments.retain(|segment| segment.first != *first);
+        }
+        found.first = scan.segments.first().map_or(scan.expected, |segment| segment.first);
+        found.end = scan.expected;
+        found.segments = scan.segments.len();
+        found.bytes = scan.segments.iter().map(|segment| segment.bytes).sum();
+        let log_id = scan.log_id.unwrap_or_default();
+        let index = Arc::new(Index::new(scan.segments, scan.expected));
+        Ok(Inspection { found, disk, index, log_id })
+    }
+
+    /// The records from the one that holds `from` on; if none does, from the next.
+    ///
+    /// # Errors
+    /// [`LogError::Gone`] if `from` was dropped.
+    pub fn read_from(&self, from: Offset) -> Result<RecordReader, LogError> {
+        let cursor = Cursor::new(self.disk.clone(), self.index.clone(), self.log_id, from)?;
+        Ok(RecordReader::new(cursor, self.found.end))
+    }
+}
+
+/// Reads everything and changes nothing.
+fn scan<'a>(disk: &'a Arc<dyn Disk>, dir: &Path) -> Result<Scan<'a>, LogError> {
     let names = disk.list(dir).map_err(|error| LogError::io("list", dir, &error))?;
     let mut firsts: Vec<Offset> = names.iter().filter_map(|name| parse_name(name)).collect();
     firsts.sort_unstable();
@@ -131,7 +203,21 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<(Res
     for (index, (first, header)) in firsts.iter().zip(&headers).enumerate() {
         scan.segment(dir, *first, header, index + 1 == firsts.len())?;
     }
-    scan.finish(options)
+    Ok(scan)
+}
+
+impl Suspect {
+    fn damage(&self, segments: &[Segment], quarantine: Option<PathBuf>) -> Damage {
+        Damage {
+            path: segments[self.segment].path.to_path_buf(),
+            from: self.from,
+            to: self.to,
+            first: self.first,
+            end: self.end,
+            cause: self.cause.clone(),
+            quarantine,
+        }
+    }
 }
 
 type Header = Result<SegmentHeader, (FormatError, u64)>;
@@ -432,15 +518,7 @@ impl Scan<'_> {
             }
             copy = Some(to);
         }
-        Ok(Damage {
-            path: path.to_path_buf(),
-            from: suspect.from,
-            to: suspect.to,
-            first: suspect.first,
-            end: suspect.end,
-            cause: suspect.cause.clone(),
-            quarantine: copy,
-        })
+        Ok(suspect.damage(&self.segments, copy))
     }
 
     fn copy(&self, path: &Path, from: u64, to: u64, copy: &Path) -> Result<(), LogError> {

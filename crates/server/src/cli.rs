@@ -47,6 +47,8 @@ pub enum Command {
     /// Check a config file and dashboards without starting anything
     #[command(after_help = "Examples:\n  nowcast check --config nowcast.toml\n  nowcast check --data ./data")]
     Check(CheckArgs),
+    /// Look at the log of a server that does not run
+    Log(LogArgs),
     /// Ask the running server whether it is well; exit code 0 if so
     #[command(after_help = "Examples:\n  nowcast health\n  nowcast health --to http://127.0.0.1:9100")]
     Health(HealthArgs),
@@ -179,6 +181,50 @@ pub struct CheckArgs {
     /// Data directory whose dashboards are checked
     #[arg(long, value_name = "DIR", env = "NOWCAST_DATA")]
     pub data: Option<PathBuf>,
+}
+
+/// `nowcast log`
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+/// What can be done with a log.
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Read all of it and hold every checksum; exit code 0 if nothing is damaged
+    #[command(after_help = "Examples:\n  nowcast log verify --data ./data")]
+    Verify(LogVerifyArgs),
+    /// Print what was written, a JSON line for each row and event
+    #[command(after_help = "Examples:\n  nowcast log dump --data ./data --table weather --limit 10")]
+    Dump(LogDumpArgs),
+}
+
+/// `nowcast log verify`
+#[derive(Debug, Args)]
+pub struct LogVerifyArgs {
+    /// Directory of the data
+    #[arg(long, value_name = "DIR", env = "NOWCAST_DATA")]
+    pub data: Option<PathBuf>,
+}
+
+/// `nowcast log dump`
+#[derive(Debug, Args)]
+pub struct LogDumpArgs {
+    /// Directory of the data
+    #[arg(long, value_name = "DIR", env = "NOWCAST_DATA")]
+    pub data: Option<PathBuf>,
+    /// Only what is about this table
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// The first offset [default: the first that is there]
+    #[arg(long, value_name = "OFFSET")]
+    pub from: Option<u64>,
+    /// Lines at most
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
 }
 
 /// `nowcast health`

@@ -139,6 +139,8 @@ pub struct RawLog {
     pub queue_bytes_max: usize,
     /// Committed records that wait for the apply thread, in memory; past it they are read back from disk.
     pub ring_bytes_max: usize,
+    /// How long the log can be read after its rows are in parts (`GET /api/v1/log/{table}`), in seconds.
+    pub keep_s: u64,
 }
 
 impl Default for RawLog {
@@ -148,6 +150,7 @@ impl Default for RawLog {
             segment_bytes_max: 64 << 20,
             queue_bytes_max: 64 << 20,
             ring_bytes_max: 64 << 20,
+            keep_s: 0,
         }
     }
 }

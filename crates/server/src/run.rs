@@ -11,6 +11,7 @@ use crate::{
     config::{self, Config, Overrides},
     dashboards, demo,
     generate::{self, Control, cli::ThelookArgs},
+    log_command,
     stages::{Addresses, Listeners, Server},
     telemetry,
 };
@@ -25,6 +26,7 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         Command::Sql(args) => client::sql(&args).map(print),
         Command::Check(args) => check(&args).map(print),
+        Command::Log(args) => log_command::run(&args.command),
         Command::Health(args) => client::health(&args).map(print),
     };
     match outcome {

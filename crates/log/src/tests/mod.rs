@@ -16,7 +16,8 @@ use arrow::array::{Int64Array, RecordBatch, StringArray};
 use nowcast_model::{Batch, Event, Item, ManualClock, Offset, Record, TableName};
 
 use crate::{
-    Committed, Disk, Durability, Log, LogError, LogHandle, LogOptions, Recovery, Tail, codec::Encoder,
+    Committed, Disk, Durability, Inspection, Log, LogError, LogHandle, LogOptions, RecordReader, Recovery,
+    Tail, codec::Encoder,
 };
 
 /// As long as a test waits for something that must come.
@@ -31,8 +32,25 @@ fn relaxed() -> LogOptions {
     LogOptions { durability: Durability::Relaxed, ..options() }
 }
 
+/// Opens a log. Whoever only looks, before, finds the same, and the same records.
 fn open(options: LogOptions, disk: &Arc<impl Disk>) -> Result<(Log, Recovery), LogError> {
-    Log::open(options, disk.clone(), Arc::new(ManualClock::new(NOW_US)))
+    let looked = Inspection::of(disk.clone(), &options.dir);
+    let opened = Log::open(options, disk.clone(), Arc::new(ManualClock::new(NOW_US)));
+    match (looked, &opened) {
+        (Err(looked), Err(opened)) => assert_eq!(looked, *opened),
+        (Ok(looked), Ok((log, recovery))) => {
+            let mut found = recovery.clone();
+            found.damages.iter_mut().for_each(|damage| damage.quarantine = None);
+            assert_eq!(looked.found, found);
+            let all = |reader: RecordReader| -> Vec<Vec<u8>> {
+                reader.map(|record| print(&record.unwrap())).collect()
+            };
+            let first = looked.found.first;
+            assert_eq!(all(looked.read_from(first).unwrap()), all(log.read_from(first).unwrap()));
+        }
+        (looked, _) => panic!("only one of them fails: {:?}, {:?}", looked.err(), opened.err()),
+    }
+    opened
 }
 
 fn start(options: LogOptions, disk: &Arc<impl Disk>) -> (LogHandle, Tail, Recovery) {

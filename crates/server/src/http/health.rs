@@ -24,8 +24,12 @@ pub(super) async fn ready(State(app): State<Arc<App>>) -> Response {
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let position = app.store.snapshot().position;
     let word = if reasons.is_empty() { "ready" } else { "not ready" };
-    (status, Json(json!({ "status": word, "reasons": reasons, "position": position.to_string() })))
-        .into_response()
+    let mut body = json!({ "status": word, "reasons": reasons, "position": position.to_string() });
+    let damaged = app.health.quarantined();
+    if !damaged.is_empty() {
+        body["damaged"] = json!(damaged);
+    }
+    (status, Json(body)).into_response()
 }
 
 /// `/health`: the same in the words of InfluxDB 2.

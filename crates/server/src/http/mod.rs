@@ -7,6 +7,7 @@ mod error;
 mod exec;
 mod guard;
 mod health;
+mod log;
 mod serve;
 mod write;
 
@@ -20,6 +21,7 @@ use axum::{
 };
 use metrics_exporter_prometheus::PrometheusHandle;
 use nowcast_feed::FeedState;
+use nowcast_log::LogHandle;
 use nowcast_model::Clock;
 use nowcast_store::Store;
 use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer};
@@ -47,6 +49,8 @@ pub struct App {
     pub ingest: Arc<Ingest>,
     /// Where rows are.
     pub store: Arc<Store>,
+    /// What was written, in its order.
+    pub log: LogHandle,
     /// How statements run.
     pub sql: Arc<Sql>,
     /// Live queries.
@@ -84,6 +88,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/v1/dashboards/{name}", get(api::dashboard))
         .route("/api/v1/tables", get(api::tables))
         .route("/api/v1/tables/{table}", get(api::table))
+        .route("/api/v1/log/{table}", get(log::read))
         .route("/api/v1/status", get(api::status))
         .route("/api/v1/demo", get(api::demo).post(api::set_demo))
         .route("/healthz", get(health::live))

@@ -11,6 +11,7 @@ use std::{
 
 use metrics::counter;
 use nowcast_log::LogHandle;
+use nowcast_model::Offset;
 use nowcast_store::Store;
 
 use super::Health;
@@ -30,8 +31,10 @@ pub(super) fn start(
 ) -> std::io::Result<JoinHandle<()>> {
     let run = move || {
         let mut not_before = Instant::now();
+        let mut needed = Offset::ZERO;
         while let Err(RecvTimeoutError::Timeout) = stop.recv_timeout(LOOK_INTERVAL) {
-            store.note_replay_bytes(log.status().segment_bytes);
+            // What is kept for readers alone is not replayed.
+            store.note_replay_bytes(log.bytes_from(needed));
             if Instant::now() < not_before || !store.needs_flush() {
                 continue;
             }
@@ -39,6 +42,7 @@ pub(super) fn start(
             match store.flush(all) {
                 Ok(offset) => {
                     counter!("nowcast_store_flushes_total").increment(1);
+                    needed = offset;
                     log.drop_before(offset);
                     health.flush_failed(None);
                     // Nothing more may be had from a flush just now (a table that is all in one part).

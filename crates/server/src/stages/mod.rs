@@ -144,7 +144,7 @@ impl Server {
         for damage in &recovery.damages {
             tracing::error!(?damage, "records of the log are damaged and were set aside");
         }
-        let damages = recovery.damages.iter().map(|damage| format!("{damage:?}")).collect();
+        let damages = recovery.damages.iter().map(ToString::to_string).collect();
         let end = log.end();
         anyhow::ensure!(
             store.manifest_position() <= end,
@@ -248,6 +248,7 @@ impl Server {
             feed: feed.clone(),
             dashboards: dashboards.clone(),
             health: Arc::clone(&health),
+            log: log.clone(),
             rates: Arc::clone(&rates),
             metrics,
             generator,
@@ -370,6 +371,7 @@ fn log_options(config: &Config) -> LogOptions {
     let mut options = LogOptions::new(config.data.join("log"));
     options.segment_bytes_max = raw.segment_bytes_max;
     options.ring_bytes_max = raw.ring_bytes_max;
+    options.keep_us = i64::try_from(raw.keep_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     if raw.durability == "relaxed" {
         options.durability = Durability::Relaxed;
     }

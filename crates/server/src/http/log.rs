@@ -1,0 +1,83 @@
+//! The log to be read: what was written to a table, in its order, resumable.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, Query, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use nowcast_log::LogError;
+use nowcast_model::Offset;
+use serde::Deserialize;
+
+use super::{App, error::ApiError, table_name};
+use crate::records::write_lines;
+
+/// Lines of one answer, unless asked for otherwise, and at most.
+const LIMIT: usize = 10_000;
+const LIMIT_MAX: usize = 1_000_000;
+
+/// Bytes past which an answer is ended before its limit.
+const BYTES_MAX: usize = 32 << 20;
+
+/// Where the next answer begins.
+const NEXT: &str = "nowcast-next";
+
+/// `?from=OFFSET&limit=N`
+#[derive(Debug, Deserialize)]
+pub(super) struct LogQuery {
+    from: Option<u64>,
+    limit: Option<usize>,
+}
+
+/// `GET /api/v1/log/{table}`: NDJSON. The header `Nowcast-Next` is the `from` of the next request.
+pub(super) async fn read(
+    State(app): State<Arc<App>>,
+    Path(table): Path<String>,
+    Query(query): Query<LogQuery>,
+) -> Result<Response, ApiError> {
+    let table = table_name(&table);
+    if app.store.registry().table(&table).is_none() {
+        let error = ApiError::new(StatusCode::NOT_FOUND, format!("there is no table {table}"));
+        return Err(error.hint("GET /api/v1/tables lists them"));
+    }
+    let limit = query.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
+    let from = query.from.map_or_else(|| app.log.status().first, Offset::new);
+    let read = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, Offset), LogError> {
+        let (mut out, mut lines, mut next) = (Vec::new(), 0, from);
+        for record in app.log.read_from(from)? {
+            let record = record?;
+            let left = limit - lines;
+            let written = write_lines(&mut out, &record, Some(&table), next, left);
+            let (count, reached) = written.map_err(|error| LogError::Io {
+                action: "show",
+                path: format!("the record at {}", record.offset),
+                cause: error.to_string(),
+            })?;
+            (lines, next) = (lines + count, reached);
+            if next < record.end() || out.len() >= BYTES_MAX {
+                break;
+            }
+        }
+        Ok((out, next))
+    });
+    let (out, next) = match read.await {
+        Ok(Ok(read)) => read,
+        Ok(Err(LogError::Gone { first, .. })) => {
+            let message = format!("the log begins at {first}: what lies before is in the table alone");
+            let error = ApiError::new(StatusCode::GONE, message).with("first", first.to_string());
+            return Err(error.hint("read the table with SQL and go on from `first`, or raise log.keep_s"));
+        }
+        Ok(Err(error)) => return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Err(error) => return Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    };
+    let mut response = out.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    // An offset is digits.
+    if let Ok(next) = HeaderValue::from_str(&next.to_string()) {
+        headers.insert(NEXT, next);
+    }
+    Ok(response)
+}

@@ -1,0 +1,109 @@
+//! The log's records as JSON, a line for each row or event.
+//!
+//! ```json
+//! {"offset":"812","at":"2026-01-31T12:00:00.000000Z","table":"public.trips","row":{"cab":"a","price":1.5}}
+//! {"offset":"813","at":"2026-01-31T12:00:00.100000Z","table":"public.trips","event":{"event":"truncate",…}}
+//! ```
+//!
+//! A row has the fields that were written; one that was not, or is NULL, is left out.
+
+use arrow::error::ArrowError;
+use nowcast_model::{Event, Item, Offset, Record, TableName, Value};
+use nowcast_query::{cells, json::write_cell};
+
+/// What an event is about; `None` for a schema.
+fn table_of(event: &Event) -> Option<&TableName> {
+    match event {
+        Event::CreateSchema { .. } => None,
+        Event::CreateTable { schema } => Some(&schema.name),
+        Event::AddColumns { table, .. }
+        | Event::DropTable { table }
+        | Event::Truncate { table }
+        | Event::DropPartitions { table, .. }
+        | Event::SetTtl { table, .. }
+        | Event::DropRange { table, .. }
+        | Event::SetDedupKeys { table, .. } => Some(table),
+    }
+}
+
+/// Writes what `record` holds from offset `from` on, of `table` alone if one is given, at most `lines_max` lines.
+/// Answers how many were written, and the offset that comes next.
+///
+/// # Errors
+/// If a column holds what no column has.
+pub fn write_lines(
+    out: &mut Vec<u8>,
+    record: &Record,
+    table: Option<&TableName>,
+    from: Offset,
+    lines_max: usize,
+) -> Result<(usize, Offset), ArrowError> {
+    let is_wanted = |name: Option<&TableName>| {
+        table.is_none_or(|wanted| name.is_some_and(|name| name.key() == wanted.key()))
+    };
+    let (mut lines, mut offset) = (0, record.offset);
+    for item in &record.items {
+        let item_end = offset.plus(item.len());
+        match item {
+            Item::Event(event) => {
+                let name = table_of(event);
+                if offset >= from && is_wanted(name) {
+                    if lines == lines_max {
+                        return Ok((lines, offset));
+                    }
+                    begin(out, offset, record.at_us, name);
+                    out.extend_from_slice(b",\"event\":");
+                    // An event is always JSON, and writing to a Vec does not fail.
+                    let _ = serde_json::to_writer(&mut *out, event);
+                    out.extend_from_slice(b"}\n");
+                    lines += 1;
+                }
+            }
+            Item::Rows(batch) if item_end > from && is_wanted(Some(&batch.table)) => {
+                let columns: Vec<Vec<Value>> =
+                    batch.rows.columns().iter().map(cells).collect::<Result<_, _>>()?;
+                let schema = batch.rows.schema_ref();
+                for row in 0..batch.rows.num_rows() {
+                    let at = offset.plus(row as u64);
+                    if at < from {
+                        continue;
+                    }
+                    if lines == lines_max {
+                        return Ok((lines, at));
+                    }
+                    begin(out, at, record.at_us, Some(&batch.table));
+                    out.extend_from_slice(b",\"row\":{");
+                    let mut first = true;
+                    for (field, column) in schema.fields().iter().zip(&columns) {
+                        if column[row] == Value::Null {
+                            continue;
+                        }
+                        if !first {
+                            out.push(b',');
+                        }
+                        first = false;
+                        write_cell(out, &Value::from(field.name().as_str()));
+                        out.push(b':');
+                        write_cell(out, &column[row]);
+                    }
+                    out.extend_from_slice(b"}}\n");
+                    lines += 1;
+                }
+            }
+            Item::Rows(_) => {}
+        }
+        offset = item_end;
+    }
+    Ok((lines, record.end()))
+}
+
+fn begin(out: &mut Vec<u8>, offset: Offset, at_us: i64, table: Option<&TableName>) {
+    out.extend_from_slice(b"{\"offset\":");
+    write_cell(out, &Value::from(offset.to_string().as_str()));
+    out.extend_from_slice(b",\"at\":");
+    write_cell(out, &Value::Timestamp(at_us));
+    if let Some(table) = table {
+        out.extend_from_slice(b",\"table\":");
+        write_cell(out, &Value::from(format!("{}.{}", table.schema, table.table).as_str()));
+    }
+}

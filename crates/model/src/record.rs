@@ -134,3 +134,20 @@ pub enum Event {
         keys: Vec<Arc<str>>,
     },
 }
+
+impl Event {
+    /// The table that it is about; `None` for a schema.
+    pub fn table(&self) -> Option<&TableName> {
+        match self {
+            Event::CreateSchema { .. } => None,
+            Event::CreateTable { schema } => Some(&schema.name),
+            Event::AddColumns { table, .. }
+            | Event::DropTable { table }
+            | Event::Truncate { table }
+            | Event::DropPartitions { table, .. }
+            | Event::SetTtl { table, .. }
+            | Event::DropRange { table, .. }
+            | Event::SetDedupKeys { table, .. } => Some(table),
+        }
+    }
+}

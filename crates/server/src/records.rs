@@ -8,23 +8,8 @@
 //! A row has the fields that were written; one that was not, or is NULL, is left out.
 
 use arrow::error::ArrowError;
-use nowcast_model::{Event, Item, Offset, Record, TableName, Value};
+use nowcast_model::{Item, Offset, Record, TableName, Value};
 use nowcast_query::{cells, json::write_cell};
-
-/// What an event is about; `None` for a schema.
-fn table_of(event: &Event) -> Option<&TableName> {
-    match event {
-        Event::CreateSchema { .. } => None,
-        Event::CreateTable { schema } => Some(&schema.name),
-        Event::AddColumns { table, .. }
-        | Event::DropTable { table }
-        | Event::Truncate { table }
-        | Event::DropPartitions { table, .. }
-        | Event::SetTtl { table, .. }
-        | Event::DropRange { table, .. }
-        | Event::SetDedupKeys { table, .. } => Some(table),
-    }
-}
 
 /// Writes what `record` holds from offset `from` on, of `table` alone if one is given, at most `lines_max` lines.
 /// Answers how many were written, and the offset that comes next.
@@ -46,7 +31,7 @@ pub fn write_lines(
         let item_end = offset.plus(item.len());
         match item {
             Item::Event(event) => {
-                let name = table_of(event);
+                let name = event.table();
                 if offset >= from && is_wanted(name) {
                     if lines == lines_max {
                         return Ok((lines, offset));

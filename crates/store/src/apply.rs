@@ -49,24 +49,17 @@ impl Applying<'_> {
         recovered: &Recovered,
     ) -> Result<(), StoreError> {
         let table = match item {
-            Item::Rows(batch) => &batch.table,
-            Item::Event(Event::CreateSchema { schema }) => {
-                if !self.snapshot.has_schema(schema) {
-                    self.schemas_changed = true;
-                    self.snapshot.schemas.insert(schema.clone());
-                }
-                return Ok(());
+            Item::Rows(batch) => Some(&batch.table),
+            Item::Event(event) => event.table(),
+        };
+        let Some(table) = table else {
+            if let Item::Event(Event::CreateSchema { schema }) = item
+                && !self.snapshot.has_schema(schema)
+            {
+                self.schemas_changed = true;
+                self.snapshot.schemas.insert(schema.clone());
             }
-            Item::Event(Event::CreateTable { schema }) => &schema.name,
-            Item::Event(
-                Event::AddColumns { table, .. }
-                | Event::DropTable { table }
-                | Event::Truncate { table }
-                | Event::DropPartitions { table, .. }
-                | Event::DropRange { table, .. }
-                | Event::SetDedupKeys { table, .. }
-                | Event::SetTtl { table, .. },
-            ) => table,
+            return Ok(());
         };
         let key = table.key();
         if offset < recovered.skip_below(&key) {

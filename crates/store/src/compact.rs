@@ -13,6 +13,9 @@ use crate::{Part, StoreOptions, TableVersion, partition_start_us};
 /// Parts of one merge: each is an open file and a few batches in memory.
 const FAN_IN_MAX: usize = 32;
 
+/// Rows of one merge, but for its first two parts: hot rows wait meanwhile.
+const ROWS_MAX: u64 = 16_000_000;
+
 /// Of a part's rows, the share that must be dead before it is written again: one in so many.
 const DEAD_SHARE: u64 = 10;
 
@@ -45,5 +48,11 @@ pub(crate) fn choose(version: &TableVersion, options: &StoreOptions) -> Vec<Arc<
         return Vec::new();
     };
     group.sort_unstable_by_key(|part| (part.rows, part.id));
-    group.into_iter().take(FAN_IN_MAX).cloned().collect()
+    let mut rows = 0;
+    let fits = |(index, part): &(usize, &Arc<Part>)| {
+        rows += part.rows;
+        *index < 2 || rows <= ROWS_MAX
+    };
+    let chosen = group.into_iter().take(FAN_IN_MAX).enumerate().take_while(fits);
+    chosen.map(|(_, part)| part.clone()).collect()
 }

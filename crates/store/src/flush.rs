@@ -130,7 +130,8 @@ impl Store {
             }
             committed?;
         }
-        while self.compact(&mut flushing)? {}
+        // Hot rows that are due go first: whoever writes waits for them.
+        while !self.needs_flush() && self.compact(&mut flushing)? {}
         let snapshot = self.snapshot();
         let needed = snapshot.tables.values().map(|version| version.replay_from);
         Ok(needed.chain([base.snapshot.position]).min().unwrap_or(base.snapshot.position))

@@ -1,6 +1,9 @@
 //! The log to be read: what was written to a table, in its order, resumable.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{Path, Query, State},
@@ -20,6 +23,9 @@ const LIMIT_MAX: usize = 1_000_000;
 
 /// Bytes past which an answer is ended before its limit.
 const BYTES_MAX: usize = 32 << 20;
+
+/// Time after which it is ended: a table with few rows in a long log may have none in this answer.
+const TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Where the next answer begins.
 const NEXT: &str = "nowcast-next";
@@ -46,6 +52,7 @@ pub(super) async fn read(
     let from = query.from.map_or_else(|| app.log.status().first, Offset::new);
     let read = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, Offset), LogError> {
         let (mut out, mut lines, mut next) = (Vec::new(), 0, from);
+        let began = Instant::now();
         for record in app.log.read_from(from)? {
             let record = record?;
             let left = limit - lines;
@@ -56,7 +63,7 @@ pub(super) async fn read(
                 cause: error.to_string(),
             })?;
             (lines, next) = (lines + count, reached);
-            if next < record.end() || out.len() >= BYTES_MAX {
+            if next < record.end() || out.len() >= BYTES_MAX || began.elapsed() >= TIME_MAX {
                 break;
             }
         }

@@ -81,6 +81,12 @@ pub enum StoreError {
         /// What its text gives.
         expected: u32,
     },
+    /// There are parts, and no manifest that says which of them count.
+    #[error("the manifest {} is missing, but there are parts; nothing was changed: restore it from a backup", path.display())]
+    ManifestMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// The manifest is no manifest.
     #[error("the manifest {} cannot be read: {cause}", path.display())]
     ManifestMalformed {

@@ -46,8 +46,6 @@ pub(crate) struct Flushing {
     saved: Option<Offset>,
     /// Files that the manifest or the current snapshot names, by part.
     files: BTreeMap<u64, Arc<PartFile>>,
-    /// By table, what was written since the start.
-    written: BTreeMap<TableName, Written>,
     /// Files of dead rows that the manifest names, by part.
     dead: BTreeMap<u64, PathBuf>,
 }
@@ -74,13 +72,7 @@ struct Job {
 
 impl Flushing {
     pub(crate) fn new(next_part: u64) -> Flushing {
-        Flushing {
-            next_part,
-            saved: None,
-            files: BTreeMap::new(),
-            written: BTreeMap::new(),
-            dead: BTreeMap::new(),
-        }
+        Flushing { next_part, saved: None, files: BTreeMap::new(), dead: BTreeMap::new() }
     }
 
     pub(crate) fn know(&mut self, part: &Part) {
@@ -179,13 +171,13 @@ impl Store {
         parts: &[Arc<Part>],
         is_flush: bool,
     ) -> Result<(), StoreError> {
-        let written = flushing.written.entry(key.clone()).or_default();
-        for part in parts {
-            let total = if is_flush { &mut written.flushed_bytes } else { &mut written.merged_bytes };
-            *total += part.bytes;
+        let bytes: u64 = parts.iter().map(|part| part.bytes).sum();
+        {
+            let mut all = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+            let written = all.entry(key.clone()).or_default();
+            *(if is_flush { &mut written.flushed_bytes } else { &mut written.merged_bytes }) += bytes;
         }
         parts.iter().for_each(|part| flushing.know(part));
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = flushing.written.clone();
         sync_dir(&parts_dir(&self.dir))?;
         self.point("part renamed")
     }

@@ -140,15 +140,22 @@ impl Manifest {
         Manifest { version: VERSION, at_us, position, next_part, schemas, seen, tables }
     }
 
-    /// Reads the manifest in `dir`; an empty one if there is none.
-    pub(crate) fn load(dir: &Path) -> Result<Manifest, StoreError> {
+    /// Reads the manifest in `dir`. A directory without parts gets an empty one: from then on there always is
+    /// one, and parts without it are not taken for what a crash left.
+    pub(crate) fn load(dir: &Path, has_parts: bool) -> Result<Manifest, StoreError> {
         let path = dir.join(NAME);
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Manifest::empty()),
-            Err(error) => return Err(StoreError::io("read", &path)(error)),
-        };
-        parse(&path, &text)
+        match fs::read_to_string(&path) {
+            Ok(text) => parse(&path, &text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_parts => {
+                Err(StoreError::ManifestMissing { path })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let manifest = Manifest::empty();
+                manifest.save(dir)?;
+                Ok(manifest)
+            }
+            Err(error) => Err(StoreError::io("read", &path)(error)),
+        }
     }
 
     /// Replaces the manifest in `dir`. On return it is durable.

@@ -77,7 +77,7 @@ pub struct Store {
     pub(crate) flushing: Mutex<Flushing>,
     /// Which writes were applied. Held to look one up, or to note one.
     pub(crate) seen: Mutex<Seen>,
-    /// As of the last part that was written.
+    /// Held to add up a part, or to copy.
     pub(crate) written: Mutex<BTreeMap<TableName, Written>>,
     /// Used by whoever applies.
     keys: Mutex<KeyIndexes>,
@@ -119,8 +119,9 @@ impl Store {
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Store>, Offset), StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("make directory", dir))?;
-        let manifest = Manifest::load(dir)?;
         let parts_dir = parts_dir(dir);
+        fs::create_dir_all(&parts_dir).map_err(StoreError::io("make directory", &parts_dir))?;
+        let manifest = Manifest::load(dir, !list(&parts_dir)?.is_empty())?;
         let mut flushing = Flushing::new(manifest.next_part);
         let mut snapshot = Snapshot {
             position: manifest.position,
@@ -299,16 +300,16 @@ pub(crate) fn parts_dir(dir: &Path) -> PathBuf {
     dir.join("parts")
 }
 
+fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
+    entries.map(|e| e.map(|e| e.path()).map_err(StoreError::io("list", dir))).collect()
+}
+
 /// Removes what a crash left in the directory of parts.
 fn remove_orphans(parts_dir: &Path, snapshot: &Snapshot) -> Result<(), StoreError> {
-    fs::create_dir_all(parts_dir).map_err(StoreError::io("make directory", parts_dir))?;
     let parts = || snapshot.tables.values().flat_map(|version| &version.parts);
     let dead = parts().filter(|part| !part.dead.is_empty()).map(|part| part.dead_path());
     let named: BTreeSet<PathBuf> = parts().map(|part| part.path.clone()).chain(dead).collect();
-    let list = |dir: &Path| -> Result<Vec<PathBuf>, StoreError> {
-        let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
-        entries.map(|e| e.map(|e| e.path()).map_err(StoreError::io("list", dir))).collect()
-    };
     for dir in list(parts_dir)?.into_iter().filter(|path| path.is_dir()) {
         let mut files = list(&dir)?;
         files.retain(|file| {

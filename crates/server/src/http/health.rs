@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metrics::gauge;
+use metrics::{counter, gauge};
 use serde_json::json;
 
 use super::App;
@@ -59,6 +59,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     gauge!("nowcast_store_parts").set(parts as f64);
     gauge!("nowcast_store_hot_bytes").set(hot_bytes as f64);
     gauge!("nowcast_store_part_bytes").set(part_bytes as f64);
+    let written = app.store.written();
+    counter!("nowcast_store_flushed_bytes_total").absolute(written.values().map(|w| w.flushed_bytes).sum());
+    counter!("nowcast_store_merged_bytes_total").absolute(written.values().map(|w| w.merged_bytes).sum());
     app.health.report_log();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
         .into_response()

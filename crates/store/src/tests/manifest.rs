@@ -52,3 +52,16 @@ fn a_part_that_is_missing_is_named() {
     let error = error.unwrap_err().to_string().replace(&bench.dir.path().display().to_string(), "DIR");
     expect!["read part DIR/parts/public.t/00000001.parquet: the file is missing"].assert_eq(&error);
 }
+
+#[test]
+fn parts_without_a_manifest_are_left_alone() {
+    let mut bench = Bench::new(StoreOptions::default());
+    bench.write(vec![batch("t", vec![("@ts", times(&[1])), ("v", longs(&[1]))])]);
+    bench.flush(true);
+    let files = bench.files();
+    std::fs::remove_file(bench.dir.path().join("manifest.json")).unwrap();
+    let error = Store::open(bench.dir.path(), StoreOptions::default(), Arc::new(ManualClock::default()));
+    let error = error.map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("manifest.json is missing") && error.contains("nothing was changed"), "{error}");
+    assert_eq!(bench.files(), files);
+}

@@ -29,6 +29,9 @@ use crate::{
 /// Nesting that the SQL parser and planner may recurse into.
 const DEPTH_MAX: usize = 64;
 
+/// Words and signs of a query: planning time grows with their square, and cannot be interrupted.
+const TOKENS_MAX: usize = 20_000;
+
 /// Statements of one text.
 const STATEMENTS_MAX: usize = 1_000;
 
@@ -50,7 +53,17 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
     };
     let mut cursor = Cursor::new(text, 1);
     match first.as_str() {
-        "SELECT" | "WITH" | "VALUES" | "TABLE" => Ok(Statement::Query(select(text)?)),
+        "SELECT" | "WITH" | "VALUES" | "TABLE" => {
+            if text.tokens.len() > TOKENS_MAX {
+                let message = format!(
+                    "the query has {} words and signs, at most {TOKENS_MAX} are allowed",
+                    text.tokens.len()
+                );
+                let error = SqlError::new(SqlCode::Resources, message);
+                return Err(error.hint("put values into a table and join it"));
+            }
+            Ok(Statement::Query(select(text)?))
+        }
         "EXPLAIN" => explain(text),
         "INSERT" => Ok(Statement::Insert(insert(text)?)),
         "CREATE" => ddl::create(&mut cursor),

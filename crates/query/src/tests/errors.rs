@@ -3,6 +3,16 @@
 use super::*;
 
 #[test]
+fn a_query_of_too_many_words_is_refused_before_it_is_planned() {
+    let mut world = World::new();
+    let error = world.error(&format!("SELECT {}", vec!["1"; 50_000].join(", ")));
+    assert_eq!(
+        error,
+        "53000 the query has 100000 words and signs, at most 20000 are allowed (line 1, column 1); put values into a table and join it"
+    );
+}
+
+#[test]
 fn unknown_names_say_what_was_meant() {
     check(
         &mut World::trips(),

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -190,23 +191,7 @@ fn form_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
+/// A piece of a query string.
 fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    let digit = |at: usize| bytes.get(at).and_then(|&byte| (byte as char).to_digit(16));
-    while at < bytes.len() {
-        match (bytes[at], digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                // Two hexadecimal digits fit in a byte.
-                out.push((high * 16 + low) as u8);
-                at += 3;
-                continue;
-            }
-            (b'+', ..) => out.push(b' '),
-            (byte, ..) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }

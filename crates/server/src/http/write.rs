@@ -14,6 +14,7 @@ use axum::{
 };
 use nowcast_model::{Item, Producer, TableName};
 use nowcast_sources::{Decoded, LineError, Precision, Sink, WriteError, json, line};
+use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -219,27 +220,13 @@ pub(super) async fn influx_query(
 pub(super) fn form_field(body: &[u8], name: &str) -> Option<String> {
     body.split(|&byte| byte == b'&').find_map(|pair| {
         let mut parts = pair.splitn(2, |&byte| byte == b'=');
-        (parts.next()? == name.as_bytes()).then(|| percent_decode(parts.next().unwrap_or_default()))
+        (parts.next()? == name.as_bytes()).then(|| form_decode(parts.next().unwrap_or_default()))
     })
 }
 
-fn percent_decode(text: &[u8]) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut at = 0;
-    while at < text.len() {
-        let hex = |i: usize| text.get(i).and_then(|&b| char::from(b).to_digit(16));
-        match (text[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push((high * 16 + low) as u8);
-                at += 3;
-                continue;
-            }
-            (b'+', ..) => out.push(b' '),
-            (byte, ..) => out.push(byte),
-        }
-        at += 1;
-    }
-    String::from_utf8_lossy(&out).into_owned()
+fn form_decode(text: &[u8]) -> String {
+    let spaces: Vec<u8> = text.iter().map(|&byte| if byte == b'+' { b' ' } else { byte }).collect();
+    percent_decode(&spaces).decode_utf8_lossy().into_owned()
 }
 
 /// QuestDB's newer protocol, over WebSocket on the same path: refused with what to use.

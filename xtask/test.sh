@@ -12,6 +12,8 @@ deny() {
   if ! command -v cargo-deny >/dev/null; then
     CARGO_TARGET_DIR="$NOWCAST_CACHE/tools-target" cargo install --quiet --debug --locked --root "$NOWCAST_CACHE/tools" cargo-deny@0.20.2
   fi
+  # A build fetches the crates of this platform alone; licences are held of those of every platform.
+  cargo fetch --locked --quiet
   cargo deny --offline --log-level error check licenses bans sources
 }
 

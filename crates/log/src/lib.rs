@@ -20,7 +20,6 @@
 //! written as it is given), retries (a failed sync is final), and compression.
 
 mod codec;
-mod disk;
 mod error;
 mod frame;
 mod handle;
@@ -30,7 +29,8 @@ mod recovery;
 mod segment;
 mod writer;
 
-pub use disk::{Disk, DiskFile, RealDisk};
+pub use nowcast_disk::{Disk, DiskFile, RealDisk};
+
 pub use error::{FormatError, LogError};
 pub use handle::{Committed, Durability, Log, LogHandle, LogOptions, LogStatus};
 pub use queue::{Tail, TailWaker};

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use arrow::array::RecordBatch;
+use nowcast_disk::MemDisk;
 use nowcast_model::{Batch, Column, ColumnType, Event, Item, Offset, Producer, TableName};
 
-use super::{mem_disk::MemDisk, open, options, print_items};
+use super::{open, options, print_items};
 use crate::{
     Log,
     codec::{Encoder, tests::array_of},

@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod golden;
-mod mem_disk;
 mod model;
 mod recovery;
 mod running;

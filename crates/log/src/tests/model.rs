@@ -3,18 +3,15 @@
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use nowcast_disk::{Dice, Fault, MemDisk};
 use nowcast_model::Offset;
 use proptest::prelude::*;
 
-use super::{
-    event,
-    mem_disk::{Dice, MemDisk},
-    open, options, print, print_items, queue, rows, start,
-};
+use super::{event, open, options, print, print_items, queue, rows, start};
 use crate::{LogHandle, LogOptions};
 
 #[derive(Debug, Clone)]
@@ -25,8 +22,8 @@ enum Step {
     WriteAndCrash(Vec<u8>, u16),
     /// An orderly stop.
     Restart,
-    /// A disk that fails, and a start after that.
-    Fail { sync: bool },
+    /// A disk of which an operation fails while records are written, and a start after a loss of power.
+    Fail(Vec<u8>, u8, Fault),
     /// A stop, a bit that turns, a start.
     Flip(prop::sample::Index, prop::sample::Index, u8),
     /// Offsets before this share of the log are not needed.
@@ -35,11 +32,12 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let sizes = || prop::collection::vec(1..30_u8, 1..6);
+    let faults = prop_oneof![Just(Fault::Broken), Just(Fault::Full), Just(Fault::PowerLoss)];
     let step = prop_oneof![
         5 => sizes().prop_map(Step::Write),
         3 => (sizes(), 0..300_u16).prop_map(|(sizes, us)| Step::WriteAndCrash(sizes, us)),
         1 => Just(Step::Restart),
-        1 => any::<bool>().prop_map(|sync| Step::Fail { sync }),
+        2 => (sizes(), 1..9_u8, faults).prop_map(|(sizes, at, fault)| Step::Fail(sizes, at, fault)),
         1 => (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..8_u8)
             .prop_map(|(file, at, bit)| Step::Flip(file, at, bit)),
         1 => any::<u8>().prop_map(Step::Drop),
@@ -119,15 +117,20 @@ impl Model {
                 self.handle.stop();
                 self.reopen(None);
             }
-            Step::Fail { sync } => {
-                let switch = if *sync { &self.disk.faults.sync } else { &self.disk.faults.append };
-                switch.store(true, Ordering::SeqCst);
-                let (answers, queued) = self.queue(&[3, 7, 4]);
-                let refused = queue(&self.handle, vec![event()]).recv_timeout(super::LONG).unwrap();
-                assert!(refused.is_err() && answers.lock().unwrap().is_empty());
-                assert!(self.handle.status().read_only.is_some());
-                self.unsure = queued;
-                self.unsure.push(print_items(Offset::ZERO, &[event()]));
+            Step::Fail(sizes, at, fault) => {
+                self.disk.fail_at(Some(((*at).into(), *fault)));
+                let (answers, queued) = self.queue(sizes);
+                let last = queue(&self.handle, vec![event()]).recv_timeout(super::LONG).unwrap();
+                let acknowledged = answers.lock().unwrap().clone();
+                if let Ok(last) = last {
+                    assert_eq!(acknowledged.len(), sizes.len());
+                    self.durable.insert(last.offset, print_items(last.offset, &[event()]));
+                } else {
+                    assert!(self.handle.status().read_only.is_some() && *fault != Fault::Full);
+                }
+                self.unsure = queued.into_iter().skip(acknowledged.len()).collect();
+                self.unsure.extend(last.is_err().then(|| print_items(Offset::ZERO, &[event()])));
+                self.durable.extend(acknowledged);
                 self.disk = self.disk.crash(&mut self.dice);
                 self.reopen(None);
             }
@@ -189,8 +192,13 @@ impl Model {
     }
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, max_shrink_iters: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), max_shrink_iters: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn the_log_holds_what_it_acknowledged(seed: u64, steps in steps()) {

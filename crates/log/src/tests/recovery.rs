@@ -2,11 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
+use nowcast_disk::{Dice, MemDisk};
 use nowcast_model::Offset;
 
-use super::{
-    append, event, mem_disk::MemDisk, open, options, print, print_items, read_all, relaxed, rows, start,
-};
+use super::{append, event, open, options, print, print_items, read_all, relaxed, rows, start};
 use crate::{
     FormatError, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FrameHeader},
@@ -92,7 +91,7 @@ fn every_flipped_bit_is_named_and_costs_one_frame_at_most() {
     for (path, bytes) in &files {
         let frames = frames(bytes);
         for at in (0..bytes.len()).step_by(3) {
-            let broken = disk.crash(&mut super::mem_disk::Dice(0));
+            let broken = disk.crash(&mut Dice(0));
             let mut changed = bytes.clone();
             changed[at] ^= 1 << (at % 8);
             broken.put(path, changed.clone());
@@ -180,7 +179,7 @@ fn a_segment_that_was_cut_short_is_named() {
     let (path, bytes) = segments(&disk).remove(1);
     let frames = frames(&bytes);
     for (len, whole) in [(frames[2].0, 2), (frames[2].0 + 9, 2), (64, 0), (30, 0), (0, 0)] {
-        let broken = disk.crash(&mut super::mem_disk::Dice(1));
+        let broken = disk.crash(&mut Dice(1));
         broken.put(&path, bytes[..len].to_vec());
         let (log, recovery) = open(options(), &broken).unwrap();
         assert_eq!((log.end().get(), recovery.cut), (400, None));
@@ -211,7 +210,7 @@ fn newer_versions_and_other_logs_are_refused_untouched() {
     let disk = written(options(), 40);
     let files = segments(&disk);
     let with = |from: usize, change: &dyn Fn(&mut [u8])| {
-        let broken = disk.crash(&mut super::mem_disk::Dice(2));
+        let broken = disk.crash(&mut Dice(2));
         let mut bytes = files[1].1.clone();
         change(&mut bytes[from..]);
         let crc = crc32c::crc32c(&bytes[from..from + 60]);

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
+use nowcast_disk::MemDisk;
 use nowcast_model::{Clock, Offset, Producer};
 
 use super::{
-    LONG, append, drain, event, mem_disk::MemDisk, open, options, print, print_items, queue, read_all,
-    relaxed, rows, start,
+    LONG, append, drain, event, open, options, print, print_items, queue, read_all, relaxed, rows, start,
 };
 use crate::{Log, LogError, LogOptions, RealDisk};
 
@@ -110,13 +110,13 @@ fn a_failed_sync_or_write_makes_the_log_read_only() {
         let disk = MemDisk::new();
         let (handle, mut tail, _) = start(options(), &disk);
         append(&handle, vec![rows(1, 4)]).unwrap();
-        let switch = if fault == "sync" { &disk.faults.sync } else { &disk.faults.append };
-        switch.store(true, Ordering::SeqCst);
+        let switch = if fault == "sync" { MemDisk::fail_syncs } else { MemDisk::fail_appends };
+        switch(&disk, true);
         let error = append(&handle, vec![rows(2, 4)]).unwrap_err();
         let LogError::ReadOnly { reason } = &error else { panic!("{error}") };
         assert!(reason.contains("/log/00000000000000000000.log"), "{reason}");
         // The disk works again; the log does not trust it.
-        switch.store(false, Ordering::SeqCst);
+        switch(&disk, false);
         assert_eq!(append(&handle, vec![rows(3, 4)]), Err(error.clone()));
         let status = handle.status();
         assert_eq!(status.read_only.as_deref(), Some(&**reason));
@@ -142,7 +142,7 @@ fn a_full_disk_holds_writes_up_until_there_is_space() {
     let (handle, mut tail, _) = start(small.clone(), &disk);
     append(&handle, vec![rows(0, 4)]).unwrap();
     for round in 1..6_u64 {
-        disk.faults.full.store(true, Ordering::SeqCst);
+        disk.set_full(true);
         let (sender, receiver) = std::sync::mpsc::channel();
         handle.append(vec![rows(round, 4)], None, 1, Box::new(move |done| sender.send(done).unwrap()));
         while handle.status().waiting.is_none() {
@@ -150,7 +150,7 @@ fn a_full_disk_holds_writes_up_until_there_is_space() {
         }
         assert!(receiver.try_recv().is_err() && handle.status().read_only.is_none());
         assert_eq!(handle.end().get(), round * 4);
-        disk.faults.full.store(false, Ordering::SeqCst);
+        disk.set_full(false);
         assert_eq!(receiver.recv().unwrap().unwrap().offset.get(), round * 4);
         assert_eq!(handle.status().waiting, None);
     }
@@ -159,7 +159,7 @@ fn a_full_disk_holds_writes_up_until_there_is_space() {
     let (handle, _tail, recovery) = start(small.clone(), &disk);
     assert_eq!((recovery.end.get(), recovery.cut, recovery.damages), (24, None, vec![]));
     // Whoever stops a log on a full disk does not wait for space.
-    disk.faults.full.store(true, Ordering::SeqCst);
+    disk.set_full(true);
     let (sender, receiver) = std::sync::mpsc::channel();
     handle.append(vec![event()], None, 1, Box::new(move |done| sender.send(done).unwrap()));
     while handle.status().waiting.is_none() {
@@ -167,7 +167,7 @@ fn a_full_disk_holds_writes_up_until_there_is_space() {
     }
     handle.stop();
     assert!(matches!(receiver.recv().unwrap(), Err(LogError::ReadOnly { .. })));
-    disk.faults.full.store(false, Ordering::SeqCst);
+    disk.set_full(false);
     let (_, _, recovery) = start(small, &disk);
     assert_eq!((recovery.end.get(), recovery.damages), (24, vec![]));
 }

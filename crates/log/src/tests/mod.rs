@@ -1,6 +1,7 @@
 //! Tests of the log as others see it.
 #![allow(clippy::unwrap_used)]
 
+mod exhaustive;
 mod golden;
 mod model;
 mod recovery;

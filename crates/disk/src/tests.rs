@@ -10,17 +10,19 @@ use std::{
 
 use crate::{Dice, Disk, Fault, MemDisk, RealDisk, Tmp, read, write_durably};
 
-/// A disk and a directory on it that is there.
-fn disks() -> (tempfile::TempDir, Vec<(Arc<dyn Disk>, PathBuf)>) {
+/// A disk, and a directory on it that is there.
+type Place = (Arc<dyn Disk>, PathBuf);
+
+fn places() -> (tempfile::TempDir, [Place; 2]) {
     let dir = tempfile::tempdir().unwrap();
-    let real: (Arc<dyn Disk>, _) = (Arc::new(RealDisk), dir.path().to_owned());
-    (dir, vec![real, (MemDisk::new(), PathBuf::from("/data"))])
+    let real: Place = (Arc::new(RealDisk), dir.path().to_owned());
+    (dir, [real, (MemDisk::new(), PathBuf::from("/data"))])
 }
 
 #[test]
 fn both_disks_do_the_same() {
-    let (_dir, disks) = disks();
-    for (disk, root) in disks {
+    let (_dir, places) = places();
+    for (disk, root) in places {
         let dir = root.join("a/b");
         assert_eq!(disk.list(&dir).unwrap(), Vec::<String>::new());
         disk.create_dir(&dir).unwrap();

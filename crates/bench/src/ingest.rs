@@ -186,7 +186,12 @@ fn parse(rows: Rows, count: usize) -> anyhow::Result<Measured> {
 fn parse_and_log(args: &IngestArgs, rows: Rows, count: usize) -> anyhow::Result<Measured> {
     let dir = args.place.temp_dir()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, _) = Store::open(&dir.path().join("store"), StoreOptions::default(), Arc::clone(&clock))?;
+    let (store, _) = Store::open(
+        &dir.path().join("store"),
+        StoreOptions::default(),
+        Arc::new(RealDisk),
+        Arc::clone(&clock),
+    )?;
     let (log, _) = Log::open(LogOptions::new(dir.path().join("log")), Arc::new(RealDisk), clock)?;
     let from = log.end();
     // Nobody reads the tail: what applying costs is measured with the server.

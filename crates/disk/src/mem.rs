@@ -114,6 +114,7 @@ struct State {
     fails_appends: bool,
     fails_syncs: bool,
     is_off: bool,
+    has_failed: bool,
 }
 
 impl State {
@@ -126,6 +127,7 @@ impl State {
             .or((self.is_full && op.needs_space()).then_some(Fault::Full))
             .or((self.fails_appends && op == Op::Append).then_some(Fault::Broken))
             .or((self.fails_syncs && op == Op::Sync).then_some(Fault::Broken));
+        self.has_failed |= fault.is_some();
         match fault {
             Some(Fault::Full) if op.needs_space() => {
                 Err(io::Error::new(io::ErrorKind::StorageFull, "no space left, as a test asked"))
@@ -198,6 +200,11 @@ impl MemDisk {
         state.planned = planned.map(|(at, fault)| (state.operations + at, fault));
     }
 
+    /// True once an operation was asked to fail.
+    pub fn has_failed(&self) -> bool {
+        self.state().has_failed
+    }
+
     /// True once the power went.
     pub fn is_off(&self) -> bool {
         self.state().is_off
@@ -233,6 +240,7 @@ impl MemDisk {
     pub fn put(&self, path: &Path, bytes: Vec<u8>) {
         let node = Arc::new(Mutex::new(Contents { durable: bytes.clone(), current: bytes }));
         let mut state = self.state();
+        state.dirs.extend(path.ancestors().skip(1).map(Path::to_owned));
         state.durable.insert(path.to_owned(), node.clone());
         state.current.insert(path.to_owned(), node);
     }

@@ -33,6 +33,8 @@ pub enum SqlCode {
     Resources,
     /// A value fails while the query runs.
     Data,
+    /// Bytes on the disk are not what was written.
+    Damaged,
     /// A fault of ours.
     Internal,
 }
@@ -54,6 +56,7 @@ impl SqlCode {
             SqlCode::Name => "42602",
             SqlCode::Resources => "53000",
             SqlCode::Data => "22000",
+            SqlCode::Damaged => "XX001",
             SqlCode::Internal => "XX000",
         }
     }

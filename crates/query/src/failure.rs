@@ -5,8 +5,10 @@ use datafusion::{
     common::{Column, SchemaError},
     error::DataFusionError,
     execution::SessionState,
+    parquet::errors::ParquetError,
 };
 use nowcast_model::SEQ_COLUMN;
+use nowcast_store::StoreError;
 
 use crate::{
     error::{SqlCode, SqlError, closest, did_you_mean},
@@ -58,11 +60,19 @@ fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError
             Some(named) => (named.error.clone(), Some(named.name.clone())),
             None => match inner.downcast_ref::<SqlError>() {
                 Some(error) => (error.clone(), None),
-                None => match inner.downcast_ref::<DataFusionError>() {
-                    Some(error) => translate(error, state),
-                    None => new(SqlCode::Data, &inner.to_string()),
+                None => match (inner.downcast_ref::<DataFusionError>(), inner.downcast_ref::<StoreError>()) {
+                    (Some(error), _) => translate(error, state),
+                    (None, Some(error)) => (damaged(error), None),
+                    (None, None) => new(SqlCode::Data, &inner.to_string()),
                 },
             },
+        },
+        DataFusionError::ParquetError(error) => match &**error {
+            ParquetError::External(inner) => match inner.downcast_ref::<StoreError>() {
+                Some(error) => (damaged(error), None),
+                None => new(SqlCode::Data, &inner.to_string()),
+            },
+            other => new(SqlCode::Data, &other.to_string()),
         },
         DataFusionError::SchemaError(error, _) => schema(error),
         DataFusionError::Plan(message) => match function(message, state) {
@@ -86,6 +96,11 @@ fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError
         }
         other => new(SqlCode::Data, &other.strip_backtrace()),
     }
+}
+
+/// A part that cannot be read.
+fn damaged(error: &StoreError) -> SqlError {
+    SqlError::new(SqlCode::Damaged, error.to_string())
 }
 
 fn arrow(error: &ArrowError, state: Option<&SessionState>) -> (SqlError, Option<String>) {

@@ -21,6 +21,7 @@ pub mod json;
 mod live;
 mod params;
 mod parse;
+mod parts;
 mod planned;
 mod rewrite;
 mod show;

@@ -1,7 +1,7 @@
 //! A table of a snapshot as the planner sees it.
 //!
-//! One scan over two kinds of rows: hot batches in memory, and Parquet parts through DataFusion's reader,
-//! which skips row groups by their statistics. Parts whose time cannot match are left out before that. The
+//! One scan over two kinds of rows: hot batches in memory, and Parquet parts through DataFusion's reader (see
+//! [`crate::parts`]), which skips row groups by their statistics. Parts whose time cannot match are left out before that. The
 //! planner sees folded names (see [`crate::text`]); parts are read by the names that the table has, then
 //! renamed. A part that is older than a column yields NULL for it.
 
@@ -20,11 +20,9 @@ use datafusion::{
     },
     datasource::{
         TableType,
-        listing::PartitionedFile,
         memory::{DataSourceExec, MemorySourceConfig},
         physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
     },
-    error::DataFusionError,
     execution::object_store::ObjectStoreUrl,
     logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction},
     physical_expr::{PhysicalExpr, expressions::Column},
@@ -36,7 +34,10 @@ use datafusion::{
 use nowcast_model::name_key;
 use nowcast_store::{Part, TableVersion};
 
-use crate::alive::Alive;
+use crate::{
+    alive::Alive,
+    parts::{PartReaders, file},
+};
 
 /// Hot batches that one partition of the scan is worth.
 const HOT_BATCHES_SPLIT: usize = 8;
@@ -136,15 +137,16 @@ impl SnapshotTable {
         predicate: Option<&Arc<dyn PhysicalExpr>>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut source = ParquetSource::new(self.version.stored.clone());
+        let mut source = ParquetSource::new(self.version.stored.clone())
+            .with_parquet_file_reader_factory(Arc::new(PartReaders));
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate.clone());
         }
         let mut total = Statistics::new_unknown(&self.version.stored);
         total.num_rows = Precision::Exact(0);
-        let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
+        let mut groups = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
         for (i, part) in parts.iter().enumerate() {
-            let mut file = file(part)?;
+            let mut file = file(part);
             if !part.is_masked() {
                 let statistics = self.part_statistics(part);
                 total.num_rows = total.num_rows.add(&statistics.num_rows);
@@ -213,19 +215,6 @@ impl SnapshotTable {
         Ok(Arc::new(ProjectionExec::try_new(exprs, plan)?))
     }
 }
-
-fn file(part: &Arc<Part>) -> Result<PartitionedFile> {
-    let path = std::path::absolute(&part.path)?;
-    let location = object_store::path::Path::from_absolute_path(path)
-        .map_err(|e| DataFusionError::External(Box::new(e)))?;
-    let mut file = PartitionedFile::new(String::new(), part.bytes);
-    file.object_meta.location = location;
-    // The plan keeps the file from being removed.
-    Ok(file.with_extension(KeepPart(part.clone())))
-}
-
-/// Keeps a part's file while a plan may read it.
-struct KeepPart(#[expect(dead_code, reason = "held, not read")] Arc<Part>);
 
 #[async_trait]
 impl TableProvider for SnapshotTable {

@@ -1,16 +1,18 @@
-//! SQL in; rows, items or errors out. One world for all: a store in a temporary directory, and an engine.
+//! SQL in; rows, items or errors out. One world for all: a store on a disk in memory, and an engine.
 
 #![allow(clippy::unwrap_used)]
 
 mod ddl;
 mod errors;
 mod live;
+mod parts;
 mod property;
 mod select;
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use nowcast_disk::MemDisk;
 use nowcast_model::{Change, Item, ManualClock, Record, Tick, Value};
 use nowcast_store::{Store, StoreOptions};
 
@@ -20,7 +22,7 @@ use crate::*;
 const NOW_US: i64 = 1_767_226_200_000_000;
 
 struct World {
-    _dir: tempfile::TempDir,
+    disk: Arc<MemDisk>,
     store: Arc<Store>,
     engine: QueryEngine,
     runtime: tokio::runtime::Runtime,
@@ -30,12 +32,13 @@ struct World {
 
 impl World {
     fn new() -> World {
-        let dir = tempfile::tempdir().unwrap();
+        let disk = MemDisk::new();
         let clock = Arc::new(ManualClock::new(NOW_US));
-        let (store, _) = Store::open(dir.path(), StoreOptions::default(), clock).unwrap();
+        let (store, _) =
+            Store::open(Path::new("/store"), StoreOptions::default(), disk.clone(), clock).unwrap();
         let engine = QueryEngine::new(QueryOptions::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        World { _dir: dir, store, engine, runtime, now_us: NOW_US, params: Params::default() }
+        World { disk, store, engine, runtime, now_us: NOW_US, params: Params::default() }
     }
 
     /// Trips of three cabs, a minute apart, in two parts and in memory.

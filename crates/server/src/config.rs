@@ -156,7 +156,7 @@ impl Default for RawLog {
 }
 
 /// `[memory]`
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RawMemory {
     /// Rows that are not in Parquet parts yet; past it they are flushed. 0 takes an eighth of the memory
@@ -165,6 +165,14 @@ pub struct RawMemory {
     /// Rows that are not in Parquet parts yet, past which no more are taken in: TCP is not read, HTTP answers
     /// 503. 0 takes twice `hot_bytes_max`.
     pub hot_bytes_hard_max: usize,
+    /// What is remembered of the footers of Parquet parts, so that a query that comes again need not read them.
+    pub footer_bytes_max: usize,
+}
+
+impl Default for RawMemory {
+    fn default() -> RawMemory {
+        RawMemory { hot_bytes_max: 0, hot_bytes_hard_max: 0, footer_bytes_max: 64 << 20 }
+    }
 }
 
 /// `[disk]`

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nowcast_disk::{Disk, RealDisk};
 use rustix::fs::{FlockOperation, flock};
 
 /// Held while the process uses the directory; the kernel lets go of it when the process ends, however it
@@ -43,7 +44,7 @@ impl DataLock {
     /// Another process holds it, or it cannot be written.
     pub fn take(dir: &Path) -> Result<DataLock, LockError> {
         let unusable = |source| LockError::Unusable { dir: dir.to_owned(), source };
-        std::fs::create_dir_all(dir).map_err(unusable)?;
+        RealDisk.create_dir(dir).map_err(unusable)?;
         let path = dir.join("lock");
         let mut file = OpenOptions::new()
             .read(true)

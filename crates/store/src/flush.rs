@@ -23,13 +23,15 @@ use std::{
 };
 
 use arrow::array::RecordBatch;
+use nowcast_disk::write_durably;
 use nowcast_model::{Offset, TableName, TableSchema};
 
 use crate::{
     Part, PartRows, Snapshot, Store, StoreError, TableVersion, compact,
     manifest::{Manifest, PartEntry, TableEntry},
+    many_valued,
     merge::merge,
-    part::{PartFile, PartWriter, sync_dir, write_durably},
+    part::{PartFile, PartWriter},
     sorted::write_sorted,
     split::Splitter,
     store::parts_dir,
@@ -154,13 +156,18 @@ impl Store {
     }
 
     /// Begins the next part of a table.
-    fn begin_part(&self, flushing: &mut Flushing, version: &TableVersion) -> Result<PartWriter, StoreError> {
+    fn begin_part(
+        &self,
+        flushing: &mut Flushing,
+        version: &TableVersion,
+        many_valued: &[usize],
+    ) -> Result<PartWriter, StoreError> {
         let id = flushing.next_part;
         flushing.next_part += 1;
         let key = version.schema.name.key();
         // A dot is in no name, so this is one directory for one table.
         let dir = parts_dir(&self.dir).join(format!("{}.{}", key.schema, key.table));
-        PartWriter::create(&dir, id, &version.schema)
+        PartWriter::create(&self.files, &dir, id, &version.schema, many_valued)
     }
 
     /// Takes note of parts that are complete under their names.
@@ -178,7 +185,6 @@ impl Store {
             *(if is_flush { &mut written.flushed_bytes } else { &mut written.merged_bytes }) += bytes;
         }
         parts.iter().for_each(|part| flushing.know(part));
-        sync_dir(&parts_dir(&self.dir))?;
         self.point("part renamed")
     }
 
@@ -188,7 +194,8 @@ impl Store {
         version: &TableVersion,
         batches: &[RecordBatch],
     ) -> Result<Arc<Part>, StoreError> {
-        let mut writer = self.begin_part(flushing, version)?;
+        let many_valued = many_valued::of_batches(&version.schema, batches);
+        let mut writer = self.begin_part(flushing, version, &many_valued)?;
         write_sorted(&mut writer, &version.schema, &version.stored, batches)?;
         self.point("part written")?;
         let part = Arc::new(writer.finish()?);
@@ -204,13 +211,13 @@ impl Store {
         jobs: &BTreeMap<TableName, Job>,
     ) -> Result<bool, StoreError> {
         let manifest = self.manifest(flushing, base, jobs);
-        let dead = self.save_dead(base, jobs)?;
-        manifest.save(&self.dir)?;
+        let dead = self.save_dead(flushing, base, jobs)?;
+        manifest.save(&self.files.disk, &self.dir)?;
         flushing.saved = Some(base.position);
         for (id, path) in std::mem::replace(&mut flushing.dead, dead) {
             // If it stays, the next open removes it.
             if flushing.dead.get(&id) != Some(&path) {
-                let _ = std::fs::remove_file(path);
+                let _ = self.files.disk.remove(&path);
             }
         }
         self.point("manifest switched")?;
@@ -240,6 +247,7 @@ impl Store {
     /// part's dead rows only become more, so their number names them.
     fn save_dead(
         &self,
+        flushing: &Flushing,
         base: &Snapshot,
         jobs: &BTreeMap<TableName, Job>,
     ) -> Result<BTreeMap<u64, PathBuf>, StoreError> {
@@ -251,8 +259,9 @@ impl Store {
                     continue;
                 }
                 let path = part.dead_path();
-                if !path.is_file() {
-                    write_durably(&path, &part.dead.encode())?;
+                if flushing.dead.get(&part.id) != Some(&path) {
+                    let write = write_durably(&self.files.disk, &path, &part.dead.encode());
+                    write.map_err(StoreError::io("write", &path))?;
                     self.point("dead rows written")?;
                 }
                 files.insert(part.id, path);
@@ -340,7 +349,8 @@ impl Store {
             let all: Vec<usize> = (0..version.schema.columns.len()).collect();
             let inputs: Vec<PartRows> =
                 replaced.iter().map(|part| part.read(&version.schema, &all)).collect::<Result<_, _>>()?;
-            let mut begin = || self.begin_part(flushing, version);
+            let many_valued = many_valued::of_parts(&replaced)?;
+            let mut begin = || self.begin_part(flushing, version, &many_valued);
             let mut splitter = Splitter::new(&version.schema, self.options.own_part_rows_min, &mut begin);
             merge(&version.schema, &version.stored, inputs, &mut |rows| splitter.write(rows))?;
             self.point("part written")?;

@@ -11,16 +11,18 @@
 //! it did not exist there. A table's rows below its `flushed_to` are all in its parts.
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use nowcast_disk::{Disk, read, write_durably};
 use nowcast_model::{Offset, TableSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Part, Seqs, StoreError,
-    part::{PartFile, write_durably},
+    part::{Files, PartFile, Tail, dead_path},
     seen::SeenWrite,
 };
 
@@ -59,6 +61,9 @@ pub(crate) struct PartEntry {
     min_us: Option<i64>,
     max_us: Option<i64>,
     columns: usize,
+    /// Where the file's tail begins, and its CRC32C: see `part::sums`. Absent for parts of a version that had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<(u64, u32)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     visible_from_us: Option<i64>,
     /// Dead rows; which, the file beside the part says.
@@ -86,18 +91,27 @@ impl PartEntry {
             min_us: part.min_us,
             max_us: part.max_us,
             columns: part.columns,
+            tail: part.file.tail.map(|tail| (tail.from, tail.crc)),
             visible_from_us: part.visible_from_us,
             dead: part.dead.len(),
         }
     }
 
+    /// Its files.
+    pub(crate) fn paths(&self, parts_dir: &Path) -> Vec<PathBuf> {
+        let path = parts_dir.join(&self.file);
+        let dead = (self.dead > 0).then(|| dead_path(&path, self.dead));
+        [path].into_iter().chain(dead).collect()
+    }
+
     /// # Errors
     /// If the file of its dead rows cannot be read.
-    pub(crate) fn part(&self, parts_dir: &Path) -> Result<Part, StoreError> {
+    pub(crate) fn part(&self, files: &Arc<Files>, parts_dir: &Path) -> Result<Part, StoreError> {
         let path = parts_dir.join(&self.file);
+        let tail = self.tail.map(|(from, crc)| Tail { from, crc });
         let mut part = Part {
             id: self.id,
-            file: PartFile::new(path.clone(), true),
+            file: PartFile::new(files, self.id, &path, tail, true),
             path,
             rows: self.rows,
             bytes: self.bytes,
@@ -108,8 +122,8 @@ impl PartEntry {
             dead: Seqs::default(),
         };
         if self.dead > 0 {
-            let path = part.path.with_extension(format!("{}.dead", self.dead));
-            let bytes = fs::read(&path).map_err(StoreError::io("read", &path))?;
+            let path = dead_path(&part.path, self.dead);
+            let bytes = read(&*files.disk, &path).map_err(StoreError::io("read", &path))?;
             part.dead = Seqs::decode(&bytes).map_err(|cause| StoreError::BadPart { path, cause })?;
         }
         Ok(part)
@@ -140,31 +154,42 @@ impl Manifest {
         Manifest { version: VERSION, at_us, position, next_part, schemas, seen, tables }
     }
 
-    /// Reads the manifest in `dir`. A directory without parts gets an empty one: from then on there always is
-    /// one, and parts without it are not taken for what a crash left.
-    pub(crate) fn load(dir: &Path, has_parts: bool) -> Result<Manifest, StoreError> {
-        let path = dir.join(NAME);
-        match fs::read_to_string(&path) {
-            Ok(text) => parse(&path, &text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && has_parts => {
-                Err(StoreError::ManifestMissing { path })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let manifest = Manifest::empty();
-                manifest.save(dir)?;
-                Ok(manifest)
-            }
+    /// Where the manifest of the store in `dir` is.
+    pub(crate) fn path(dir: &Path) -> PathBuf {
+        dir.join(NAME)
+    }
+
+    /// Reads the manifest in `dir`, and its bytes; `None` if there is none.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<(Manifest, Vec<u8>)>, StoreError> {
+        let path = Manifest::path(dir);
+        match read(disk, &path) {
+            Ok(bytes) => Ok(Some((parse(&path, &String::from_utf8_lossy(&bytes))?, bytes))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io("read", &path)(error)),
         }
     }
 
+    /// Reads the manifest in `dir`. A directory without parts gets an empty one: from then on there always is
+    /// one, and parts without it are not taken for what a crash left.
+    pub(crate) fn load(disk: &Arc<dyn Disk>, dir: &Path, has_parts: bool) -> Result<Manifest, StoreError> {
+        match Manifest::read(&**disk, dir)? {
+            Some((manifest, _)) => Ok(manifest),
+            None if has_parts => Err(StoreError::ManifestMissing { path: Manifest::path(dir) }),
+            None => {
+                let manifest = Manifest::empty();
+                manifest.save(disk, dir)?;
+                Ok(manifest)
+            }
+        }
+    }
+
     /// Replaces the manifest in `dir`. On return it is durable.
-    pub(crate) fn save(&self, dir: &Path) -> Result<(), StoreError> {
-        let path = dir.join(NAME);
+    pub(crate) fn save(&self, disk: &Arc<dyn Disk>, dir: &Path) -> Result<(), StoreError> {
+        let path = Manifest::path(dir);
         let json = serde_json::to_string(self)
             .map_err(|e| StoreError::ManifestMalformed { path: path.clone(), cause: e.to_string() })?;
         let text = format!("{json}\ncrc32c {:08x}\n", crc32c::crc32c(json.as_bytes()));
-        write_durably(&path, text.as_bytes())
+        write_durably(disk, &path, text.as_bytes()).map_err(StoreError::io("write", &path))
     }
 }
 

@@ -13,7 +13,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +21,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use nowcast_disk::Disk;
 use nowcast_model::{Change, Clock, Event, Offset, Record, TableName};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     apply::{Applying, KeyIndexes},
     flush::{Flushing, Written},
     manifest::Manifest,
+    part::Files,
     partition_start_us,
     registry::Catalog,
     seen::{Seen, SeenLimits},
@@ -49,6 +50,8 @@ pub struct StoreOptions {
     pub own_part_rows_min: u64,
     /// Writes of which it is remembered that they were applied.
     pub seen: SeenLimits,
+    /// What is kept in memory of the footers of parts.
+    pub footer_bytes_max: usize,
 }
 
 impl Default for StoreOptions {
@@ -61,6 +64,8 @@ impl Default for StoreOptions {
             // A row group: what statistics skip at once.
             own_part_rows_min: 131_072,
             seen: SeenLimits::default(),
+            // About a thousand parts of ten columns and a million rows.
+            footer_bytes_max: 64 << 20,
         }
     }
 }
@@ -68,6 +73,7 @@ impl Default for StoreOptions {
 /// Tables on disk and in memory.
 pub struct Store {
     pub(crate) dir: PathBuf,
+    pub(crate) files: Arc<Files>,
     pub(crate) options: StoreOptions,
     pub(crate) clock: Arc<dyn Clock>,
     registry: Registry,
@@ -108,7 +114,7 @@ impl Recovered {
 }
 
 impl Store {
-    /// Opens or makes the store in `dir`, and removes files that no manifest names. The offset is where the
+    /// Opens or makes the store in `dir` on `disk`, and removes files that no manifest names. The offset is where the
     /// log is to be replayed from, through [`Store::apply`], before anything is admitted.
     ///
     /// # Errors
@@ -116,12 +122,14 @@ impl Store {
     pub fn open(
         dir: &Path,
         options: StoreOptions,
+        disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Arc<Store>, Offset), StoreError> {
-        fs::create_dir_all(dir).map_err(StoreError::io("make directory", dir))?;
+        let files = Arc::new(Files::new(disk.clone(), options.footer_bytes_max));
         let parts_dir = parts_dir(dir);
-        fs::create_dir_all(&parts_dir).map_err(StoreError::io("make directory", &parts_dir))?;
-        let manifest = Manifest::load(dir, !list(&parts_dir)?.is_empty())?;
+        disk.create_dir(&parts_dir).map_err(StoreError::io("make directory", &parts_dir))?;
+        let found = list_parts(&*disk, &parts_dir)?;
+        let manifest = Manifest::load(&disk, dir, found.values().any(|files| !files.is_empty()))?;
         let mut flushing = Flushing::new(manifest.next_part);
         let mut snapshot = Snapshot {
             position: manifest.position,
@@ -134,8 +142,9 @@ impl Store {
             let key = schema.name.key();
             let mut version = TableVersion::new(schema, entry.flushed_to, entry.replay_from);
             for part in &entry.parts {
-                let part = Arc::new(part.part(&parts_dir)?);
-                if !part.path.is_file() {
+                let part = Arc::new(part.part(&files, &parts_dir)?);
+                let is_there = part.path.parent().and_then(|dir| found.get(dir));
+                if !is_there.is_some_and(|files| files.contains(&part.path)) {
                     let cause = "the file is missing".to_owned();
                     return Err(StoreError::BadPart { path: part.path.clone(), cause });
                 }
@@ -147,10 +156,11 @@ impl Store {
             flushed_to.insert(key.clone(), entry.flushed_to);
             snapshot.tables.insert(key, Arc::new(version));
         }
-        remove_orphans(&parts_dir, &snapshot)?;
+        remove_orphans(&*disk, found, &snapshot);
         let replay_from = snapshot.position;
         let store = Store {
             dir: dir.to_owned(),
+            files,
             options,
             clock,
             registry: Registry::new(Catalog::of(&snapshot)),
@@ -300,26 +310,34 @@ pub(crate) fn parts_dir(dir: &Path) -> PathBuf {
     dir.join("parts")
 }
 
-fn list(dir: &Path) -> Result<Vec<PathBuf>, StoreError> {
-    let entries = fs::read_dir(dir).map_err(StoreError::io("list", dir))?;
-    entries.map(|e| e.map(|e| e.path()).map_err(StoreError::io("list", dir))).collect()
+/// The files in the directory of parts, by the directory of their table.
+pub(crate) fn list_parts(
+    disk: &dyn Disk,
+    parts_dir: &Path,
+) -> Result<BTreeMap<PathBuf, BTreeSet<PathBuf>>, StoreError> {
+    let mut found = BTreeMap::new();
+    for name in disk.list_dirs(parts_dir).map_err(StoreError::io("list", parts_dir))? {
+        let dir = parts_dir.join(name);
+        let files = disk.list(&dir).map_err(StoreError::io("list", &dir))?;
+        let files = files.into_iter().map(|name| dir.join(name)).collect();
+        found.insert(dir, files);
+    }
+    Ok(found)
 }
 
-/// Removes what a crash left in the directory of parts.
-fn remove_orphans(parts_dir: &Path, snapshot: &Snapshot) -> Result<(), StoreError> {
+/// Removes what a crash left in the directory of parts. What cannot be removed is left to the next start.
+fn remove_orphans(disk: &dyn Disk, found: BTreeMap<PathBuf, BTreeSet<PathBuf>>, snapshot: &Snapshot) {
     let parts = || snapshot.tables.values().flat_map(|version| &version.parts);
     let dead = parts().filter(|part| !part.dead.is_empty()).map(|part| part.dead_path());
     let named: BTreeSet<PathBuf> = parts().map(|part| part.path.clone()).chain(dead).collect();
-    for dir in list(parts_dir)?.into_iter().filter(|path| path.is_dir()) {
-        let mut files = list(&dir)?;
+    for (dir, mut files) in found {
         files.retain(|file| {
             let ours = file.extension().is_some_and(|e| e == "parquet" || e == "dead" || e == "tmp");
-            !(ours && !named.contains(file) && fs::remove_file(file).is_ok())
+            !(ours && !named.contains(file) && disk.remove(file).is_ok())
         });
         if files.is_empty() {
             // Only tidiness: an empty directory of a dropped table is harmless.
-            let _ = fs::remove_dir(&dir);
+            let _ = disk.remove_dir(&dir);
         }
     }
-    Ok(())
 }

@@ -1,7 +1,11 @@
 //! Tests of the store, and what they share.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
@@ -9,11 +13,15 @@ use arrow::{
     datatypes::{Field, Schema},
     util::display::array_value_to_string,
 };
+use nowcast_disk::{Dice, MemDisk};
 use nowcast_model::{Batch, Change, ColumnType, Item, ManualClock, Offset, Record, TableName};
 
-use crate::{Snapshot, Store, StoreOptions};
+use crate::{Snapshot, Store, StoreError, StoreOptions};
 
 mod admit;
+mod damage;
+mod faults;
+mod inspect;
 mod keys;
 mod manifest;
 mod model;
@@ -102,7 +110,7 @@ pub(crate) fn add_changes(counts: &mut Counts, changes: &[Change]) {
 
 /// A store with the log that it is fed from.
 pub(crate) struct Bench {
-    pub(crate) dir: tempfile::TempDir,
+    pub(crate) disk: Arc<MemDisk>,
     pub(crate) options: StoreOptions,
     pub(crate) store: Arc<Store>,
     pub(crate) log: Vec<Record>,
@@ -111,11 +119,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new(options: StoreOptions) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
-        let (store, from) =
-            Store::open(dir.path(), options.clone(), Arc::new(ManualClock::default())).unwrap();
+        let disk = MemDisk::new();
+        let (store, from) = open(&disk, options.clone()).unwrap();
         assert_eq!(from, Offset::ZERO);
-        Bench { dir, options, store, log: Vec::new(), end: Offset::ZERO }
+        Bench { disk, options, store, log: Vec::new(), end: Offset::ZERO }
     }
 
     /// Admits and logs; `None` if nothing is to be written.
@@ -136,8 +143,7 @@ impl Bench {
 
     /// Opens anew and replays. Answers the rows before the replay and its changes.
     pub(crate) fn reopen(&mut self) -> (Counts, Vec<Change>) {
-        let (store, from) =
-            Store::open(self.dir.path(), self.options.clone(), Arc::new(ManualClock::default())).unwrap();
+        let (store, from) = open(&self.disk, self.options.clone()).unwrap();
         self.store = store;
         let before = contents(&self.store.snapshot());
         let mut changes = Vec::new();
@@ -154,15 +160,20 @@ impl Bench {
         }
     }
 
-    pub(crate) fn files(&self) -> Vec<String> {
-        let mut files = Vec::new();
-        for dir in std::fs::read_dir(self.dir.path().join("parts")).unwrap() {
-            let dir = dir.unwrap().path();
-            for file in std::fs::read_dir(&dir).unwrap() {
-                files.push(file.unwrap().path().strip_prefix(self.dir.path()).unwrap().display().to_string());
-            }
-        }
-        files.sort();
-        files
+    /// The power goes, and comes back. As for [`Bench::reopen`].
+    pub(crate) fn power_loss(&mut self, dice: &mut Dice) -> (Counts, Vec<Change>) {
+        self.disk = self.disk.crash(dice);
+        self.reopen()
     }
+
+    /// The files in the directory of parts.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let files = self.disk.files().into_iter().map(|(path, _)| path);
+        files.filter(|path| path.starts_with("/store/parts")).collect()
+    }
+}
+
+/// Opens the store on `disk`.
+pub(crate) fn open(disk: &Arc<MemDisk>, options: StoreOptions) -> Result<(Arc<Store>, Offset), StoreError> {
+    Store::open(Path::new("/store"), options, disk.clone(), Arc::new(ManualClock::default()))
 }

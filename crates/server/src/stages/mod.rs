@@ -29,8 +29,9 @@ use std::{
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use nowcast_disk::{Disk, RealDisk};
 use nowcast_feed::{FeedLimits, FeedState};
-use nowcast_log::{Durability, Log, LogHandle, LogOptions, RealDisk};
+use nowcast_log::{Durability, Log, LogHandle, LogOptions};
 use nowcast_model::{Clock, Epoch, Item};
 use nowcast_query::{QueryEngine, QueryOptions};
 use nowcast_sources::{Sink, ilp_tcp};
@@ -130,11 +131,18 @@ impl Server {
             },
             free_bytes_min: raw.disk.free_bytes_min,
         };
-        let store_options = StoreOptions { hot_bytes_max, ..StoreOptions::default() };
-        let (store, replay_from) = Store::open(&config.data.join("store"), store_options, Arc::clone(&clock))
-            .context("cannot open the store")?;
-        let (log, recovery) = Log::open(log_options(&config), Arc::new(RealDisk), Arc::clone(&clock))
-            .context("cannot open the log")?;
+        let store_options = StoreOptions {
+            hot_bytes_max,
+            footer_bytes_max: raw.memory.footer_bytes_max,
+            ..StoreOptions::default()
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let store_dir = config.data.join("store");
+        let (store, replay_from) =
+            Store::open(&store_dir, store_options, Arc::clone(&disk), Arc::clone(&clock))
+                .context("cannot open the store")?;
+        let (log, recovery) =
+            Log::open(log_options(&config), disk, Arc::clone(&clock)).context("cannot open the log")?;
         if let Some(cut) = &recovery.cut {
             tracing::warn!(
                 ?cut,

@@ -65,7 +65,7 @@ fn the_last_write_wins_in_a_batch_hot_and_in_parts() {
     bench.flush(true);
     let (reopened, replayed) = bench.reopen();
     assert_eq!((reopened, replayed.len()), (before, 0));
-    assert!(bench.files().iter().any(|file| file.ends_with(".1.dead")), "{:?}", bench.files());
+    assert!(bench.files().iter().any(|file| file.ends_with("00000001.1.dead")), "{:?}", bench.files());
 }
 
 #[test]

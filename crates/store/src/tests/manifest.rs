@@ -5,12 +5,10 @@ use expect_test::{Expect, expect};
 use super::*;
 
 fn check(text: &str, expected: Expect) {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("manifest.json"), text).unwrap();
-    let error =
-        Store::open(dir.path(), StoreOptions::default(), Arc::new(ManualClock::default())).map(|_| ());
-    let error = error.unwrap_err().to_string().replace(&dir.path().display().to_string(), "DIR");
-    expected.assert_eq(&error);
+    let disk = MemDisk::new();
+    disk.put(Path::new("/store/manifest.json"), text.as_bytes().to_vec());
+    let error = open(&disk, StoreOptions::default()).map(drop).unwrap_err();
+    expected.assert_eq(&error.to_string());
 }
 
 fn with_checksum(json: &str) -> String {
@@ -19,24 +17,28 @@ fn with_checksum(json: &str) -> String {
 
 #[test]
 fn manifests_fail_distinctly() {
-    check("", expect!["the manifest DIR/manifest.json cannot be read: it has no checksum line"]);
+    check("", expect!["the manifest /store/manifest.json cannot be read: it has no checksum line"]);
     check(
         "{}\nsomething\n",
         expect![[
-            r#"the manifest DIR/manifest.json cannot be read: its second line is "something\n", not crc32c and eight digits"#
+            r#"the manifest /store/manifest.json cannot be read: its second line is "something\n", not crc32c and eight digits"#
         ]],
     );
     check(
         "{}\ncrc32c 00000000\n",
-        expect!["the manifest DIR/manifest.json has checksum 00000000, its text gives 297bd0aa"],
+        expect!["the manifest /store/manifest.json has checksum 00000000, its text gives 297bd0aa"],
     );
     check(
         &with_checksum("{}"),
-        expect!["the manifest DIR/manifest.json cannot be read: missing field `version` at line 1 column 2"],
+        expect![
+            "the manifest /store/manifest.json cannot be read: missing field `version` at line 1 column 2"
+        ],
     );
     check(
         &with_checksum(r#"{"version":9,"more":1}"#),
-        expect!["the manifest DIR/manifest.json has version 9, this program knows up to 1; use a newer one"],
+        expect![
+            "the manifest /store/manifest.json has version 9, this program knows up to 1; use a newer one"
+        ],
     );
 }
 
@@ -45,12 +47,10 @@ fn a_part_that_is_missing_is_named() {
     let mut bench = Bench::new(StoreOptions::default());
     bench.write(vec![batch("t", vec![("@ts", times(&[1])), ("v", longs(&[1]))])]);
     bench.flush(true);
-    let file = bench.dir.path().join(&bench.files()[0]);
-    std::fs::remove_file(file).unwrap();
-    let error =
-        Store::open(bench.dir.path(), StoreOptions::default(), Arc::new(ManualClock::default())).map(|_| ());
-    let error = error.unwrap_err().to_string().replace(&bench.dir.path().display().to_string(), "DIR");
-    expect!["read part DIR/parts/public.t/00000001.parquet: the file is missing"].assert_eq(&error);
+    bench.disk.delete(&bench.files()[0]);
+    let error = open(&bench.disk, StoreOptions::default()).map(drop).unwrap_err();
+    expect!["read part /store/parts/public.t/00000001.parquet: the file is missing"]
+        .assert_eq(&error.to_string());
 }
 
 #[test]
@@ -59,9 +59,8 @@ fn parts_without_a_manifest_are_left_alone() {
     bench.write(vec![batch("t", vec![("@ts", times(&[1])), ("v", longs(&[1]))])]);
     bench.flush(true);
     let files = bench.files();
-    std::fs::remove_file(bench.dir.path().join("manifest.json")).unwrap();
-    let error = Store::open(bench.dir.path(), StoreOptions::default(), Arc::new(ManualClock::default()));
-    let error = error.map(|_| ()).unwrap_err().to_string();
+    bench.disk.delete(Path::new("/store/manifest.json"));
+    let error = open(&bench.disk, StoreOptions::default()).map(drop).unwrap_err().to_string();
     assert!(error.contains("manifest.json is missing") && error.contains("nothing was changed"), "{error}");
     assert_eq!(bench.files(), files);
 }

@@ -1,0 +1,158 @@
+//! A store that is looked at and not touched: for backups, and to find what is damaged.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use nowcast_disk::Disk;
+use nowcast_model::{Offset, TableSchema};
+
+use crate::{
+    Part, StoreError,
+    manifest::{Manifest, PartEntry},
+    merge::key_of,
+    part::Files,
+    store::{list_parts, parts_dir},
+};
+
+/// What is remembered of footers: each part is looked at once.
+const FOOTER_BYTES_MAX: usize = 1 << 20;
+
+/// A store as its manifest describes it.
+pub struct StoreInspection {
+    dir: PathBuf,
+    files: Arc<Files>,
+    manifest: Manifest,
+    text: Vec<u8>,
+}
+
+/// What reading all of a store found.
+#[derive(Debug, Default)]
+pub struct StoreCheck {
+    /// Tables.
+    pub tables: usize,
+    /// Parts that were read.
+    pub parts: usize,
+    /// Their visible rows.
+    pub rows: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Parts of a version that had no checksums: what their values are cannot be held against anything.
+    pub unsummed: usize,
+    /// Files that the manifest does not name: a start removes them.
+    pub orphans: Vec<PathBuf>,
+    /// What is wrong, each with its file.
+    pub damages: Vec<StoreError>,
+}
+
+/// How much of a part is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Its bytes, against their checksums.
+    Bytes,
+    /// Its rows as well: that all can be read, their number, order and times.
+    Rows,
+}
+
+impl StoreInspection {
+    /// Reads the manifest in `dir`.
+    ///
+    /// # Errors
+    /// If there is none, or it is damaged or newer.
+    pub fn of(disk: Arc<dyn Disk>, dir: &Path) -> Result<StoreInspection, StoreError> {
+        let Some((manifest, text)) = Manifest::read(&*disk, dir)? else {
+            return Err(StoreError::ManifestMissing { path: Manifest::path(dir) });
+        };
+        let files = Arc::new(Files::new(disk, FOOTER_BYTES_MAX));
+        Ok(StoreInspection { dir: dir.to_owned(), files, manifest, text })
+    }
+
+    /// The manifest's bytes, as they were read.
+    pub fn manifest(&self) -> (PathBuf, &[u8]) {
+        (Manifest::path(&self.dir), &self.text)
+    }
+
+    /// Up to here the log is in the parts, or was taken in when the manifest was written.
+    pub fn position(&self) -> Offset {
+        self.manifest.position
+    }
+
+    /// From here on the log is needed.
+    pub fn replay_from(&self) -> Offset {
+        let needed = self.manifest.tables.iter().map(|table| table.replay_from);
+        needed.chain([self.manifest.position]).min().unwrap_or(self.manifest.position)
+    }
+
+    /// The files that the manifest names: parts, and which of their rows are dead.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let dir = parts_dir(&self.dir);
+        self.entries().flat_map(|(_, entry)| entry.paths(&dir)).collect()
+    }
+
+    fn entries(&self) -> impl Iterator<Item = (&TableSchema, &PartEntry)> {
+        self.manifest.tables.iter().flat_map(|table| table.parts.iter().map(|part| (&table.schema, part)))
+    }
+
+    /// Reads all of it.
+    pub fn check(&self, depth: Depth) -> StoreCheck {
+        let parts_dir = parts_dir(&self.dir);
+        let mut found = StoreCheck { tables: self.manifest.tables.len(), ..StoreCheck::default() };
+        for (schema, entry) in self.entries() {
+            let checked = entry.part(&self.files, &parts_dir).and_then(|part| {
+                found.unsummed += usize::from(part.file.tail.is_none());
+                found.bytes += part.bytes;
+                check_part(&part, schema, depth)?;
+                Ok(part.rows)
+            });
+            match checked {
+                Ok(rows) => (found.parts, found.rows) = (found.parts + 1, found.rows + rows),
+                Err(error) => found.damages.push(error),
+            }
+        }
+        let named: BTreeSet<PathBuf> = self.files().into_iter().collect();
+        match list_parts(&*self.files.disk, &parts_dir) {
+            Ok(files) => {
+                let all = files.into_values().flatten();
+                found.orphans = all.filter(|file| !named.contains(file)).collect();
+            }
+            Err(error) => found.damages.push(error),
+        }
+        found
+    }
+}
+
+fn check_part(part: &Part, schema: &TableSchema, depth: Depth) -> Result<(), StoreError> {
+    let bad = |cause: String| StoreError::BadPart { path: part.path.clone(), cause };
+    let open = part.open()?;
+    if open.bytes() != part.bytes {
+        return Err(bad(format!("it has {} bytes, the manifest says {}", open.bytes(), part.bytes)));
+    }
+    open.check_all()?;
+    if depth == Depth::Bytes {
+        return Ok(());
+    }
+    let all: Vec<usize> = (0..schema.columns.len()).collect();
+    let (mut rows, mut last) = (0, None);
+    for batch in part.read(schema, &all)? {
+        let batch = batch?;
+        for row in 0..batch.num_rows() {
+            let key = key_of(schema, &batch, row);
+            if last.is_some_and(|last| last >= key) {
+                return Err(bad(format!("its row {rows} is not in order")));
+            }
+            let within = |min: Option<i64>, max: Option<i64>| {
+                min.is_none_or(|min| min <= key.0) && max.is_none_or(|max| key.0 <= max)
+            };
+            if schema.timestamp.is_some() && !within(part.min_us, part.max_us) {
+                return Err(bad(format!("its row {rows} is outside of the times that the manifest says")));
+            }
+            (rows, last) = (rows + 1, Some(key));
+        }
+    }
+    if rows != part.rows {
+        return Err(bad(format!("it shows {rows} rows, the manifest says {}", part.rows)));
+    }
+    Ok(())
+}

@@ -49,6 +49,19 @@ pub enum Command {
     Check(CheckArgs),
     /// Look at the log of a server that does not run
     Log(LogArgs),
+    /// Copy the data, dashboards and settings to a new directory, while the server runs or not
+    #[command(
+        after_help = "Parts and closed log segments are linked where the file system can: such a backup takes little space and\ntime, and must be copied elsewhere to survive the disk.\n\nExamples:\n  nowcast backup --data ./data --to /backups/2026-11-25"
+    )]
+    Backup(BackupArgs),
+    /// Make a data directory from a backup, every file held against its checksum
+    #[command(
+        after_help = "Examples:\n  nowcast restore --from /backups/2026-11-25 --data ./data\n  nowcast restore --from /backups/2026-11-25 --verify"
+    )]
+    Restore(RestoreArgs),
+    /// Read all data of a server that does not run and name what is damaged; exit code 0 if nothing is
+    #[command(after_help = "Nothing is changed.\n\nExamples:\n  nowcast fsck --data ./data")]
+    Fsck(FsckArgs),
     /// Ask the running server whether it is well; exit code 0 if so
     #[command(after_help = "Examples:\n  nowcast health\n  nowcast health --to http://127.0.0.1:9100")]
     Health(HealthArgs),
@@ -225,6 +238,42 @@ pub struct LogDumpArgs {
     /// Lines at most
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+}
+
+/// `nowcast backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The new directory
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Directory of the data
+    #[arg(long, value_name = "DIR", env = "NOWCAST_DATA")]
+    pub data: Option<PathBuf>,
+    /// Settings file to copy along; without it, `nowcast.toml` of the working directory if there is one
+    #[arg(long, value_name = "FILE", env = "NOWCAST_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// `nowcast restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// The data directory to make; absent or empty
+    #[arg(long, value_name = "DIR", required_unless_present = "verify")]
+    pub data: Option<PathBuf>,
+    /// Only hold every file of the backup against its checksum
+    #[arg(long, conflicts_with = "data")]
+    pub verify: bool,
+}
+
+/// `nowcast fsck`
+#[derive(Debug, Args)]
+pub struct FsckArgs {
+    /// Directory of the data
+    #[arg(long, value_name = "DIR", env = "NOWCAST_DATA")]
+    pub data: Option<PathBuf>,
 }
 
 /// `nowcast health`

@@ -465,6 +465,11 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
     Ok(Config { data, http, ilp, pg, raw })
 }
 
+/// The settings file that was named, or `nowcast.toml` of the working directory if there is one.
+pub fn file_or_default(given: Option<&PathBuf>) -> Option<PathBuf> {
+    given.cloned().or_else(|| Some(PathBuf::from("nowcast.toml")).filter(|file| file.is_file()))
+}
+
 /// `$XDG_DATA_HOME/nowcast`, else `~/.local/share/nowcast`, else `./nowcast-data`.
 pub fn default_data() -> PathBuf {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/share"));

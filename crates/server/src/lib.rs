@@ -3,6 +3,8 @@
 //! Read [`stages`] for how data flows, [`http`] and [`pg`] for what the outside sees, [`cli`] and [`config`]
 //! for what a user can set.
 
+pub mod backup;
+pub mod backup_command;
 pub mod cli;
 pub mod client;
 pub mod config;

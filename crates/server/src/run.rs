@@ -1,12 +1,13 @@
 //! What the commands do.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 use nowcast_model::{Clock, SystemClock};
 
 use crate::{
-    cli::{CheckArgs, Cli, Command, DemoArgs, Generate, ListenArgs},
+    backup_command,
+    cli::{CheckArgs, Cli, Command, DemoArgs, FsckArgs, Generate, ListenArgs},
     client,
     config::{self, Config, Overrides},
     dashboards, demo,
@@ -27,6 +28,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Sql(args) => client::sql(&args).map(print),
         Command::Check(args) => check(&args).map(print),
         Command::Log(args) => log_command::run(&args.command),
+        Command::Backup(args) => backup_command::run_backup(&args).map(print),
+        Command::Restore(args) => backup_command::run_restore(&args).map(print),
+        Command::Fsck(args) => fsck(&args),
         Command::Health(args) => client::health(&args).map(print),
     };
     match outcome {
@@ -49,9 +53,12 @@ fn generate(args: ThelookArgs) -> anyhow::Result<()> {
     Ok(runtime.block_on(generate::client::run(args))?)
 }
 
-/// The settings file that was named, or `nowcast.toml` of the working directory if there is one.
-fn config_file(given: Option<&PathBuf>) -> Option<PathBuf> {
-    given.cloned().or_else(|| Some(PathBuf::from("nowcast.toml")).filter(|file| file.is_file()))
+/// Prints what was found before it fails for what is wrong.
+fn fsck(args: &FsckArgs) -> anyhow::Result<()> {
+    let (out, wrong) = backup_command::run_fsck(args)?;
+    print(out);
+    anyhow::ensure!(wrong.is_empty(), "{} found wrong\n{}", wrong.len(), wrong.join("\n"));
+    Ok(())
 }
 
 fn load(listen: &ListenArgs, is_demo: bool) -> anyhow::Result<Config> {
@@ -59,12 +66,12 @@ fn load(listen: &ListenArgs, is_demo: bool) -> anyhow::Result<Config> {
     if is_demo && overrides.data.is_none() {
         overrides.data = Some(config::default_data().join("demo-thelook"));
     }
-    Ok(config::load(config_file(listen.config.as_ref()).as_deref(), std::env::vars(), overrides)?)
+    Ok(config::load(config::file_or_default(listen.config.as_ref()).as_deref(), std::env::vars(), overrides)?)
 }
 
 /// What one check found, for people.
 fn check(args: &CheckArgs) -> anyhow::Result<String> {
-    let file = config_file(args.config.as_ref());
+    let file = config::file_or_default(args.config.as_ref());
     let overrides = Overrides { data: args.data.clone(), ..Overrides::default() };
     let config = config::load(file.as_deref(), std::env::vars(), overrides)?;
     let mut out = match &file {

@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nowcast_query::{JsonWriter, Params, SqlError, Statement};
+use nowcast_query::{JsonWriter, Params, SqlCode, SqlError, Statement};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -140,7 +140,12 @@ async fn dataset(
 }
 
 fn sql_error(text: &str, error: &SqlError) -> ApiError {
-    ApiError::new(StatusCode::BAD_REQUEST, &*error.message)
+    let status = match error.code {
+        // Not the query's fault.
+        SqlCode::Damaged | SqlCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    ApiError::new(status, &*error.message)
         .hint(error.hint.clone().unwrap_or_default())
         .with("query", text)
         .with("position", error.position)

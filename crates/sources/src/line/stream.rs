@@ -137,7 +137,7 @@ impl LineDecoder {
             let Some(quote) = self.open_text else { return Ok(()) };
             let Some(end) = memchr(b'\n', &self.partial[quote..]) else { return Ok(()) };
             let (bad, end) = (not_closed(quote), quote + end + 1);
-            let partial = std::mem::take(&mut self.partial);
+            let partial = self.take_partial();
             self.tell(&bad, &partial, 0, end, on_bad)?;
             let read = end + self.read(&partial[end..], on_bad)?;
             self.partial.extend_from_slice(&partial[read..]);
@@ -145,9 +145,17 @@ impl LineDecoder {
         Ok(())
     }
 
-    /// Ends the stream: a line without its end is told as a bad one, since its rest may be missing.
+    /// Ends the stream: a line without its end is told as a bad one, since its rest may be missing. There may be
+    /// rows to take afterwards.
     pub fn finish(&mut self, on_bad: &mut dyn FnMut(LineError)) {
-        let partial = std::mem::take(&mut self.partial);
+        // It was last read when a line end came. What came behind may have made it a bad line, one that ends
+        // where it seemed to go on: at an escaped line end, or at one inside a text.
+        if memchr(b'\n', &self.partial).is_some()
+            && let Err(fatal) = self.read_partial(on_bad)
+        {
+            return on_bad(fatal);
+        }
+        let partial = self.take_partial();
         if partial.iter().all(u8::is_ascii_whitespace) {
             return;
         }
@@ -156,8 +164,14 @@ impl LineDecoder {
         on_bad(bad.at_line(&partial, 0, self.parser.line(), 0));
     }
 
+    /// What has begun, and with it the place of a text in it.
+    fn take_partial(&mut self) -> Vec<u8> {
+        self.open_text = None;
+        std::mem::take(&mut self.partial)
+    }
+
     fn read_partial(&mut self, on_bad: &mut dyn FnMut(LineError)) -> Result<(), LineError> {
-        let mut partial = std::mem::take(&mut self.partial);
+        let mut partial = self.take_partial();
         let read = self.read(&partial, on_bad)?;
         partial.drain(..read);
         self.partial = partial;
@@ -235,7 +249,7 @@ impl LineDecoder {
         if self.partial.len() <= self.line_bytes_max {
             return Ok(());
         }
-        let partial = std::mem::take(&mut self.partial);
+        let partial = self.take_partial();
         let cause = format!("the line is longer than {} bytes", self.line_bytes_max);
         let bad = Bad::new(self.line_bytes_max, cause, "send fewer or shorter fields, or raise the limit");
         let mut error = bad.at_line(&partial, 0, self.parser.line(), 0);

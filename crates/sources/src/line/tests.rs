@@ -706,6 +706,32 @@ fn oracle(input: &str) -> Vec<String> {
     rows
 }
 
+/// Found by the target `line` in fuzz/: with its end in the last piece, the bad line was not told as such.
+#[test]
+fn a_bad_line_over_a_line_end_is_told_at_the_end_however_the_stream_is_cut() {
+    for input in [b"cpu v=1\nl\\\n\xc7 v=2".as_slice(), b"cpu v=1\nl s=\"\nmem v=2\n\xc7\" 3"] {
+        let (one, one_bad) = stream(input, &[], 1 << 20);
+        assert_eq!(one_bad.len(), 2, "{one_bad:?}");
+        for cut in 0..input.len() {
+            let (cut, cut_bad) = stream(input, &[cut], 1 << 20);
+            assert_eq!((show(&one), &one_bad), (show(&cut), &cut_bad));
+        }
+    }
+}
+
+/// Found by the target `line` in fuzz/: the place of the text was kept when the line was dropped, and looked up.
+#[test]
+fn a_text_without_end_in_a_line_that_is_too_long_is_forgotten_with_it() {
+    let mut decoder = LineDecoder::new(&LineOptions { line_bytes_max: 40, ..options() });
+    let mut bad = Vec::new();
+    decoder
+        .feed(&[b"cpu s=\"".as_slice(), &[b'x'; 50]].concat(), NOW_US, &mut |error| bad.push(error))
+        .unwrap();
+    assert_eq!((bad.len(), decoder.partial_bytes(), decoder.has_open_text()), (1, 0, false));
+    decoder.feed(b"\ncpu v=1 5\n", NOW_US, &mut |error| bad.push(error)).unwrap();
+    assert_eq!((bad.len(), decoder.take().rows()), (1, 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

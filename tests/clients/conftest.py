@@ -28,10 +28,17 @@ class Server:
         self.start()
 
     def start(self):
+        self.launch()
+        self.wait_until_ready()
+
+    def launch(self):
+        """Starts the process and does not wait for it."""
         arguments = [*self.wrapper, BINARY, *self.command, "--data", str(self.data)]
         arguments += ["--http", "127.0.0.1:0", "--ilp", "127.0.0.1:0", "--pg", "127.0.0.1:0"]
         self.errors = open(self.data.parent / f"{self.data.name}.log", "ab")
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=self.errors, env=self.env, text=True)
+
+    def wait_until_ready(self):
         banner = []
         for line in self.process.stdout:
             banner.append(line)

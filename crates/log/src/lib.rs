@@ -22,6 +22,8 @@
 mod codec;
 mod error;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod handle;
 mod queue;
 mod reader;

@@ -1,5 +1,5 @@
 # Two commands: `make demo` shows theLook live, `make test` runs every test. Both install what they lack.
-.PHONY: demo test lint rust-test clients-test browser-test web bench bench-long clean help
+.PHONY: demo test lint rust-test fuzz soak clients-test browser-test web bench bench-long clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -7,7 +7,7 @@ help: ## what there is
 demo: ## build what is missing, start the shop, print the address (ARGS="--http 127.0.0.1:9100")
 	@xtask/demo.sh $(ARGS)
 
-test: ## every test: lints, Rust, page, official clients, browser
+test: ## every test: lints, Rust, fuzzing, page, official clients, browser
 	@xtask/test.sh all
 
 lint: ## formatting, clippy, licences
@@ -15,6 +15,12 @@ lint: ## formatting, clippy, licences
 
 rust-test: ## Rust tests alone
 	@xtask/test.sh rust
+
+fuzz: ## what reads foreign bytes, against made-up ones (ARGS="3600 line": seconds, targets)
+	@xtask/fuzz.sh $(ARGS)
+
+soak: ## the long form: models, a thousand kills, hours of fuzzing (ARGS="2": hours of fuzzing)
+	@xtask/soak.sh $(ARGS)
 
 clients-test: ## the official clients against a real server
 	@xtask/test.sh clients

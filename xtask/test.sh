@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, or one group of them: lint rust web clients browser.
+# Every test, or one group of them: lint rust fuzz web clients kills browser.
 . "$(dirname "$0")/lib.sh"
 
 tools() {
@@ -27,6 +27,11 @@ rust() {
   step 'Rust tests' cargo test --workspace --locked
 }
 
+# Fifteen seconds a target; `make soak` gives them hours.
+fuzz() {
+  step 'fuzz' xtask/fuzz.sh
+}
+
 web() {
   step 'page' build_page
   step 'page tests' bash -c 'cd web && npm test --silent'
@@ -51,6 +56,13 @@ binary() {
   export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast"
 }
 
+# Not in `all`: `clients` has a short form. NOWCAST_SOAK_KILLS says how many.
+kills() {
+  step 'server' binary
+  step 'Python clients' venv requirements
+  step 'kills' "$NOWCAST_CACHE/venv/requirements/bin/python" -m pytest -q -s -x tests/clients/test_kills.py
+}
+
 clients() {
   step 'server' binary
   step 'Python clients' venv requirements
@@ -73,12 +85,13 @@ all)
   web
   lint
   rust
+  fuzz
   clients
   browser
   ;;
-lint | rust | web | clients | browser) "$1" ;;
+lint | rust | fuzz | web | clients | kills | browser) "$1" ;;
 *)
-  printf 'unknown group %s; one of: all lint rust web clients browser\n' "$1" >&2
+  printf 'unknown group %s; one of: all lint rust fuzz web clients kills browser\n' "$1" >&2
   exit 2
   ;;
 esac

@@ -1,7 +1,5 @@
-//! What the targets share: a disk in memory, and cells that can be compared.
+//! What the targets share: cells that can be compared.
 
 mod cells;
-mod disk;
 
 pub use cells::{cell, rows};
-pub use disk::MemDisk;

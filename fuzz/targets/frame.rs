@@ -12,7 +12,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use libfuzzer_sys::fuzz_target;
-use nowcast_fuzz::MemDisk;
+use nowcast_disk::MemDisk;
 use nowcast_log::{Damage, Inspection, Log, LogError, LogOptions, Recovery, fuzz::encode_record};
 use nowcast_model::{ManualClock, Offset};
 
@@ -23,7 +23,7 @@ const FRAME_MAGIC: &[u8] = b"NCFR";
 
 fuzz_target!(|input: &[u8]| {
     let Some((mode, bytes)) = input.split_last() else { return };
-    let disk = MemDisk::default();
+    let disk = MemDisk::new();
     let mut bytes = bytes.to_vec();
     if mode & 1 != 0 {
         mend(&mut bytes);
@@ -35,7 +35,7 @@ fuzz_target!(|input: &[u8]| {
         if previous_end > first {
             return;
         }
-        disk.put(PathBuf::from(DIR).join(format!("{first:020}.log")), file.to_vec());
+        disk.put(&PathBuf::from(DIR).join(format!("{first:020}.log")), file.to_vec());
     }
     check(&disk);
 });
@@ -78,8 +78,8 @@ fn mend(bytes: &mut [u8]) {
 /// What can be read of a log: each record as the log writes it, then what ended the reading.
 type Records = (BTreeMap<Offset, Vec<u8>>, Option<LogError>);
 
-fn look(disk: &MemDisk) -> Result<(Recovery, Records), LogError> {
-    let seen = Inspection::of(Arc::new(disk.clone()), DIR.as_ref())?;
+fn look(disk: &Arc<MemDisk>) -> Result<(Recovery, Records), LogError> {
+    let seen = Inspection::of(disk.clone(), DIR.as_ref())?;
     let (mut records, mut error, mut next) = (BTreeMap::new(), None, seen.found.first);
     for record in seen.read_from(next)? {
         match record {
@@ -95,18 +95,22 @@ fn look(disk: &MemDisk) -> Result<(Recovery, Records), LogError> {
     Ok((seen.found, (records, error)))
 }
 
-fn check(disk: &MemDisk) {
-    let before = disk.files();
+fn files(disk: &MemDisk) -> BTreeMap<PathBuf, Vec<u8>> {
+    disk.files().into_iter().collect()
+}
+
+fn check(disk: &Arc<MemDisk>) {
+    let before = files(disk);
     let seen = look(disk);
     assert_eq!(seen, look(disk), "looked twice");
-    assert_eq!(disk.files(), before, "looking changed something");
+    assert_eq!(files(disk), before, "looking changed something");
     let options = LogOptions::new(DIR);
-    let started = Log::open(options, Arc::new(disk.clone()), Arc::new(ManualClock::new(1)));
+    let started = Log::open(options, disk.clone(), Arc::new(ManualClock::new(1)));
     let (found, records) = match (seen, &started) {
         (Ok(seen), Ok(_)) => seen,
         (Err(seen), Err(error)) => {
             assert_eq!(seen, *error);
-            assert_eq!(disk.files(), before, "a start that was refused changed something");
+            assert_eq!(files(disk), before, "a start that was refused changed something");
             return;
         }
         (Ok((found, _)), Err(error)) => {

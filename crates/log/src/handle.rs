@@ -13,7 +13,7 @@ use nowcast_model::{Clock, Item, Offset, Producer, Record};
 use crate::{
     Disk, LogError,
     queue::{Done, Pending, Queue, Ring, Tail},
-    reader::{Cursor, RecordReader},
+    reader::{Cursor, RecordReader, offset_at},
     recovery::{Recovery, recover},
     segment::Index,
     writer::{Writer, Written},
@@ -139,6 +139,12 @@ impl Log {
     /// The offset that comes next.
     pub fn end(&self) -> Offset {
         self.writer.end()
+    }
+
+    /// How far time has come in the log: no record is later, and none that is still to come is earlier.
+    /// Microseconds since 1970 UTC; `i64::MIN` for a new log.
+    pub fn at_us(&self) -> i64 {
+        self.writer.at_us()
     }
 
     /// The committed records from the one that holds `from` on; if none does, from the next.
@@ -274,6 +280,15 @@ impl LogHandle {
     /// [`LogError::Gone`] if `from` was dropped.
     pub fn read_from(&self, from: Offset) -> Result<RecordReader, LogError> {
         read_from(&self.owner.disk, &self.owner.index, self.owner.log_id, from)
+    }
+
+    /// The offset of the first record that was taken in at or after `at_us`, microseconds since 1970 UTC: of the
+    /// first that is kept if all were, and of what comes next if none was. Reads a few headers.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], [`LogError::Corrupt`].
+    pub fn offset_at(&self, at_us: i64) -> Result<Offset, LogError> {
+        offset_at(&self.owner.disk, &self.owner.index, self.owner.log_id, at_us)
     }
 
     /// The first offset that is not committed.

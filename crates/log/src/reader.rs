@@ -129,6 +129,51 @@ fn decode_body(header: &FrameHeader, mut body: &[u8]) -> Result<Vec<Record>, For
     Ok(records)
 }
 
+/// The offset of the first committed record that was taken in at or after `at_us`; of what comes next if there is
+/// none. Times never fall along the log, so that the index tells the segment and a place in it, and from there
+/// only headers are read.
+///
+/// # Errors
+/// [`LogError::Io`], [`LogError::Corrupt`].
+pub(crate) fn offset_at(
+    disk: &Arc<dyn Disk>,
+    index: &Index,
+    log_id: u64,
+    at_us: i64,
+) -> Result<Offset, LogError> {
+    loop {
+        let (segment, end) = {
+            let index = index.lock();
+            (index.at_time(at_us).cloned(), index.end)
+        };
+        let Some(segment) = segment else { return Ok(end) };
+        let (path, bytes) = (&segment.path, segment.bytes);
+        let mut window = match disk.open(path) {
+            Ok(file) => Window::new(file),
+            // Dropped since: the next is the first now.
+            Err(_) if index.lock().segment(segment.first).is_none() => continue,
+            Err(error) => return Err(LogError::io("open", path, &error)),
+        };
+        let mut at = segment.place_at(at_us);
+        while at < bytes {
+            if let Some(&(_, to)) = segment.gaps.iter().find(|&&(from, to)| from <= at && at < to) {
+                at = to;
+                continue;
+            }
+            let header = read_header(&mut window, at, bytes, Some(log_id)).map_err(|e| e.at(path, at))?;
+            if header.records > 0 && header.at_us >= at_us {
+                let body = read_body(&mut window, &header, at, bytes).map_err(|e| e.at(path, at))?;
+                let records =
+                    decode_body(&header, body).map_err(|error| LogError::corrupt(path, at, error))?;
+                let first = records.iter().find(|record| record.at_us >= at_us);
+                return Ok(first.map_or(header.end, |record| record.offset));
+            }
+            at += header.total_bytes();
+        }
+        return Ok(segment.end);
+    }
+}
+
 /// The segment that a cursor is in.
 struct Here {
     first: Offset,

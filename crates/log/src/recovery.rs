@@ -26,7 +26,7 @@ use nowcast_model::Offset;
 use crate::{
     Disk, FormatError, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader},
-    reader::{Cursor, FrameError, RecordReader, Window, read_body, read_header},
+    reader::{Cursor, FrameError, RecordReader, Window, offset_at, read_body, read_header},
     segment::{Index, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name},
     writer::Resume,
 };
@@ -182,6 +182,14 @@ impl Inspection {
         let cursor = Cursor::new(self.disk.clone(), self.index.clone(), self.log_id, from)?;
         Ok(RecordReader::new(cursor, self.found.end))
     }
+
+    /// The offset of the first record that was taken in at or after `at_us`; of what would come next if none was.
+    ///
+    /// # Errors
+    /// [`LogError::Io`], [`LogError::Corrupt`].
+    pub fn offset_at(&self, at_us: i64) -> Result<Offset, LogError> {
+        offset_at(&self.disk, &self.index, self.log_id, at_us)
+    }
 }
 
 /// Reads everything and changes nothing.
@@ -245,6 +253,7 @@ impl Scan<'_> {
                 return Err(LogError::corrupt(&path, 0, error));
             }
             if let Ok(header) = &header {
+                self.at_us = self.at_us.max(header.at_us);
                 let expected = *self.log_id.get_or_insert(header.log_id);
                 if header.log_id != expected {
                     let error = FormatError::OtherLog { found: header.log_id, expected };

@@ -98,8 +98,17 @@ pub(crate) struct Segment {
     pub(crate) at_us: i64,
     /// Byte ranges that are broken, in order: readers pass over them.
     pub(crate) gaps: Vec<(u64, u64)>,
-    /// Some frames' first offsets and places, in order, so that a reader need not begin at the beginning.
-    marks: Vec<(Offset, u64)>,
+    /// Some frames, in order, so that a reader need not begin at the beginning.
+    marks: Vec<Mark>,
+}
+
+/// A frame that the index remembers.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    first: Offset,
+    /// Where in the file it begins.
+    at: u64,
+    at_us: i64,
 }
 
 impl Segment {
@@ -119,8 +128,8 @@ impl Segment {
 
     /// Takes note of a frame that begins at byte `at` and is committed.
     pub(crate) fn add(&mut self, header: &crate::frame::FrameHeader, at: u64) {
-        if self.marks.last().is_none_or(|&(_, mark)| at - mark >= MARK_BYTES) {
-            self.marks.push((header.first, at));
+        if self.marks.last().is_none_or(|mark| at - mark.at >= MARK_BYTES) {
+            self.marks.push(Mark { first: header.first, at, at_us: header.at_us });
         }
         self.end = header.end;
         self.bytes = at + header.total_bytes();
@@ -131,7 +140,7 @@ impl Segment {
 
     /// Forgets all from byte `at` on, where offset `end` would begin.
     pub(crate) fn cut(&mut self, at: u64, end: Offset) {
-        self.marks.retain(|&(_, mark)| mark < at);
+        self.marks.retain(|mark| mark.at < at);
         self.gaps.retain(|&(from, _)| from < at);
         self.end = end;
         self.bytes = at;
@@ -139,9 +148,18 @@ impl Segment {
 
     /// A place at or before the frame that holds `offset`.
     pub(crate) fn place_of(&self, offset: Offset) -> u64 {
-        let behind = self.marks.partition_point(|&(first, _)| first <= offset);
-        match behind.checked_sub(1) {
-            Some(mark) => self.marks[mark].1,
+        self.last_mark(self.marks.partition_point(|mark| mark.first <= offset))
+    }
+
+    /// A place at or before the first frame that was written at or after `at_us`.
+    pub(crate) fn place_at(&self, at_us: i64) -> u64 {
+        self.last_mark(self.marks.partition_point(|mark| mark.at_us < at_us))
+    }
+
+    /// The place of the last of the first `count` marks.
+    fn last_mark(&self, count: usize) -> u64 {
+        match count.checked_sub(1) {
+            Some(mark) => self.marks[mark].at,
             None => SEGMENT_HEADER_BYTES as u64,
         }
     }
@@ -177,6 +195,11 @@ impl IndexState {
     /// The segment that begins at `first`.
     pub(crate) fn segment(&self, first: Offset) -> Option<&Segment> {
         self.holding(first).filter(|segment| segment.first == first)
+    }
+
+    /// The first segment with a record that was taken in at or after `at_us`.
+    pub(crate) fn at_time(&self, at_us: i64) -> Option<&Segment> {
+        self.segments.iter().find(|segment| segment.end > segment.first && segment.at_us >= at_us)
     }
 
     /// The first segment behind the one that begins at `first`.

@@ -110,6 +110,10 @@ impl Writer {
         self.end
     }
 
+    pub(crate) fn at_us(&self) -> i64 {
+        self.at_us
+    }
+
     pub(crate) fn read_only(&self) -> Option<&Arc<str>> {
         self.read_only.as_ref()
     }
@@ -184,7 +188,8 @@ impl Writer {
     /// Removes the segments that end at or before `offset`, but for the one that is written to and for what
     /// the options keep.
     pub(crate) fn drop_before(&mut self, offset: Offset) {
-        let now_us = self.clock.now_us();
+        // Under a clock that was set back no segment would ever be old enough.
+        let now_us = self.at_us.max(self.clock.now_us());
         loop {
             let path = {
                 let index = self.index.lock();
@@ -296,8 +301,9 @@ impl Writer {
     fn next_segment(&mut self, first: Offset) -> Result<(), LogError> {
         let previous_end = self.index.lock().end;
         let segment = Segment::new(&self.options.dir, first);
-        let header =
-            SegmentHeader { first, previous_end, log_id: self.log_id, at_us: self.clock.now_us() }.encode();
+        // Never less than a record's: the segments before may go before a record is in this one.
+        let at_us = self.at_us.max(self.clock.now_us());
+        let header = SegmentHeader { first, previous_end, log_id: self.log_id, at_us }.encode();
         let path = segment.path.clone();
         let refused = |action, error: &std::io::Error| match LogError::is_full(error) {
             true => LogError::full(&path, error),

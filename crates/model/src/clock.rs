@@ -1,7 +1,10 @@
 //! Time as a dependency, so that tests can hold it still.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -22,6 +25,26 @@ impl Clock for SystemClock {
             Ok(after) => since(after),
             Err(before) => -since(before.duration()),
         }
+    }
+}
+
+/// A clock that never steps back: while the one behind it is earlier than what was shown, it stands still.
+pub struct SteadyClock {
+    behind: Arc<dyn Clock>,
+    shown_us: AtomicI64,
+}
+
+impl SteadyClock {
+    /// A clock that shows what `behind` does, and never less than `from_us`.
+    pub fn new(behind: Arc<dyn Clock>, from_us: i64) -> SteadyClock {
+        SteadyClock { behind, shown_us: AtomicI64::new(from_us) }
+    }
+}
+
+impl Clock for SteadyClock {
+    fn now_us(&self) -> i64 {
+        let now_us = self.behind.now_us();
+        self.shown_us.fetch_max(now_us, Ordering::SeqCst).max(now_us)
     }
 }
 

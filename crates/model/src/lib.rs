@@ -15,7 +15,7 @@ mod value;
 
 pub use batch::Batch;
 pub use change::{Change, RowChange, SchemaChange, Weights};
-pub use clock::{Clock, ManualClock, SystemClock};
+pub use clock::{Clock, ManualClock, SteadyClock, SystemClock};
 pub use id::{Epoch, Offset, Tick, Version};
 pub use name::{NameError, TableName, check_name, name_key};
 pub use record::{Event, Item, Producer, Record};

@@ -56,6 +56,18 @@ fn ticks_round_down_before_1970_too() {
 }
 
 #[test]
+fn a_steady_clock_stands_still_until_the_one_behind_it_has_caught_up() {
+    let behind = std::sync::Arc::new(ManualClock::new(100));
+    let steady = SteadyClock::new(behind.clone(), 150);
+    for (now_us, shown_us) in [(100, 150), (149, 150), (151, 151), (120, 151), (i64::MIN, 151), (200, 200)] {
+        behind.set_us(now_us);
+        assert_eq!(steady.now_us(), shown_us, "{now_us}");
+    }
+    let new = SteadyClock::new(behind, i64::MIN);
+    assert_eq!(new.now_us(), 200);
+}
+
+#[test]
 fn values_are_ordered_totally() {
     assert_eq!(Value::Float(f64::NAN), Value::Float(-f64::NAN));
     assert_eq!(Value::Float(0.0), Value::Float(-0.0));

@@ -9,12 +9,12 @@ use std::{
 };
 
 use nowcast_disk::MemDisk;
-use nowcast_model::{Clock, Offset, Producer};
+use nowcast_model::{Clock, ManualClock, Offset, Producer};
 
 use super::{
     LONG, append, drain, event, open, options, print, print_items, queue, read_all, relaxed, rows, start,
 };
-use crate::{Log, LogError, LogOptions, RealDisk};
+use crate::{Inspection, Log, LogError, LogHandle, LogOptions, RealDisk};
 
 #[test]
 fn records_come_back_in_order_at_their_offsets() {
@@ -89,6 +89,129 @@ fn producers_and_times_are_kept_and_time_never_steps_back() {
         assert!(records.last().unwrap().at_us > 900);
         handle.stop();
     }
+}
+
+/// Opens a log under a clock of its own.
+fn start_at(disk: &Arc<MemDisk>, clock: &Arc<ManualClock>, from: Option<u64>) -> (LogHandle, i64) {
+    let (log, _) = Log::open(options(), disk.clone(), clock.clone()).unwrap();
+    let (end, at_us) = (log.end(), log.at_us());
+    let (handle, _tail) = log.start(from.map_or(end, Offset::new)).unwrap();
+    (handle, at_us)
+}
+
+#[test]
+fn a_clock_that_was_set_back_moves_no_record_back() {
+    let disk = MemDisk::new();
+    let clock = Arc::new(ManualClock::new(5_000));
+    let (mut handle, at_us) = start_at(&disk, &clock, None);
+    assert_eq!(at_us, i64::MIN);
+    // Back and forth, within a run and over a restart. A segment takes a few records.
+    for (now_us, restart) in
+        [(5_000, false), (100, false), (6_000, true), (200, true), (5_999, false), (7_000, true)]
+    {
+        if restart {
+            handle.stop();
+        }
+        clock.set_us(now_us);
+        if restart {
+            let before = read_all(&handle, Offset::ZERO).last().unwrap().at_us;
+            let started = start_at(&disk, &clock, None);
+            assert_eq!(started.1, before);
+            handle = started.0;
+        }
+        for seed in 0..5 {
+            append(&handle, vec![rows(seed, 30)]).unwrap();
+        }
+    }
+    let times: Vec<i64> = read_all(&handle, Offset::ZERO).iter().map(|record| record.at_us).collect();
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!((times.len(), times[0], times[29]), (30, 5_000, 7_000));
+    handle.stop();
+}
+
+#[test]
+fn the_time_outlives_the_records() {
+    let disk = MemDisk::new();
+    let clock = Arc::new(ManualClock::new(5_000));
+    let (handle, _) = start_at(&disk, &clock, None);
+    append(&handle, vec![rows(1, 4)]).unwrap();
+    handle.stop();
+    clock.set_us(100);
+    // The log goes on behind what the store has, in a segment that holds nothing yet; the one before goes.
+    let (handle, at_us) = start_at(&disk, &clock, Some(10));
+    assert_eq!(at_us, 5_000);
+    handle.drop_before(Offset::new(10));
+    while handle.status().segments > 1 {
+        std::thread::yield_now();
+    }
+    disk.faults.append.store(true, Ordering::SeqCst);
+    handle.stop();
+    disk.faults.append.store(false, Ordering::SeqCst);
+    let (handle, at_us) = start_at(&disk, &clock, None);
+    assert_eq!(at_us, 5_000);
+    append(&handle, vec![rows(1, 4)]).unwrap();
+    assert_eq!(read_all(&handle, Offset::new(10))[0].at_us, 5_000);
+    handle.stop();
+}
+
+#[test]
+fn a_time_is_found_without_reading_what_lies_before() {
+    let disk = MemDisk::new();
+    let clock = Arc::new(ManualClock::new(0));
+    let (handle, _) = start_at(&disk, &clock, None);
+    assert_eq!(handle.offset_at(i64::MIN).unwrap(), Offset::ZERO);
+    // Two records at each time, two offsets each: record n is at 10 * (n / 2), its offset 2 * n.
+    for n in 0..400 {
+        clock.set_us(10 * (n / 2));
+        append(&handle, vec![rows(n as u64, 2)]).unwrap();
+    }
+    let check = |find: &dyn Fn(i64) -> Offset, first: u64, end: u64| {
+        for at_us in -5..2_010 {
+            let next = u64::try_from(at_us).unwrap_or(0).div_ceil(10) * 4;
+            assert_eq!(find(at_us).get(), next.clamp(first, end), "{at_us}");
+        }
+        assert_eq!(find(i64::MAX).get(), end);
+    };
+    check(&|at_us| handle.offset_at(at_us).unwrap(), 0, 800);
+    assert!(handle.status().segments > 5);
+    // What was dropped is not found; the first that is kept is.
+    handle.drop_before(Offset::new(300));
+    append(&handle, vec![event()]).unwrap();
+    append(&handle, vec![event()]).unwrap();
+    let first = handle.status().first;
+    assert!(first > Offset::ZERO);
+    assert_eq!(handle.offset_at(0).unwrap(), first);
+    let at_us = 10 * first.get().div_ceil(4) as i64;
+    assert_eq!(handle.offset_at(at_us).unwrap().get(), first.get().next_multiple_of(4));
+    handle.stop();
+    let looked = Inspection::of(disk.clone(), &options().dir).unwrap();
+    for at_us in [i64::MIN, 0, 1_000, 1_995, i64::MAX] {
+        assert_eq!(looked.offset_at(at_us).unwrap(), handle.offset_at(at_us).unwrap(), "{at_us}");
+    }
+}
+
+#[test]
+fn a_time_is_found_over_broken_bytes() {
+    let disk = MemDisk::new();
+    let clock = Arc::new(ManualClock::new(0));
+    let (handle, _) = start_at(&disk, &clock, None);
+    for n in 0..10 {
+        clock.set_us(n);
+        append(&handle, vec![rows(n as u64, 2)]).unwrap();
+    }
+    handle.stop();
+    // The first frame behind the segment's header: the record at 0.
+    let (path, mut bytes) = disk.files().remove(0);
+    bytes[100] ^= 1;
+    disk.put(&path, bytes);
+    let (log, recovery) = open(options(), &disk).unwrap();
+    assert_eq!(recovery.damages.len(), 1);
+    let end = log.end();
+    let (handle, _tail) = log.start(end).unwrap();
+    assert_eq!(handle.offset_at(0).unwrap().get(), 2);
+    assert_eq!(handle.offset_at(1).unwrap().get(), 2);
+    assert_eq!(handle.offset_at(7).unwrap().get(), 14);
+    handle.stop();
 }
 
 #[test]

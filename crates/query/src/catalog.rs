@@ -4,12 +4,13 @@ use std::{cell::RefCell, collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::{
     array::RecordBatch,
-    datatypes::{DataType, SchemaRef},
+    datatypes::{DataType, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
     catalog::{
         CatalogProvider, SchemaProvider, TableFunctionArgs, TableProvider, cte_worktable::CteWorkTable,
+        streaming::StreamingTable,
     },
     common::{DFSchema, Result, ScalarValue, TableReference},
     config::ConfigOptions,
@@ -31,6 +32,7 @@ use crate::{
     error::{SqlCode, SqlError, did_you_mean},
     failure::external,
     functions::Types,
+    partitions::Partitions,
     show,
     statement::NameRef,
     table::{Shape, SnapshotTable},
@@ -84,7 +86,8 @@ pub(crate) fn undefined_table(ctx: &QueryContext, schema: Option<&str>, table: &
     }
     let name = schema.map_or_else(|| table.to_owned(), |schema| format!("{schema}.{table}"));
     let error = SqlError::new(SqlCode::UndefinedTable, format!("there is no table {name:?}"));
-    let shown: Vec<String> = ctx.snapshot.tables.values().map(|t| t.schema.name.to_string()).collect();
+    let made = ctx.snapshot.tables.values().map(|t| &t.schema.name).filter(|name| !show::is_own(ctx, name));
+    let shown: Vec<String> = made.map(ToString::to_string).collect();
     match did_you_mean("tables", &name, shown.iter().map(String::as_str)) {
         Some(hint) => error.hint(hint),
         None => error.hint("tables are made by CREATE TABLE, or by the first row that is sent to them"),
@@ -117,12 +120,31 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// A batch as a table with folded names; how they were written is kept.
-    fn mem_table(&self, batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
-        for field in batch.schema().fields() {
+    /// Keeps how names are written that the planner sees folded.
+    fn note_spellings(&self, schema: &Schema) {
+        for field in schema.fields() {
             self.spellings.borrow_mut().insert(name_key(field.name()), field.name().clone());
         }
+    }
+
+    /// A batch as a table with folded names; how they were written is kept.
+    fn mem_table(&self, batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
+        self.note_spellings(&batch.schema());
         mem_table(batch)
+    }
+
+    /// The table that the only argument of `function` names.
+    fn argument(&self, function: &str, args: &[Expr]) -> Result<&Arc<TableVersion>> {
+        let [Expr::Literal(ScalarValue::Utf8(Some(name)), _)] = args else {
+            let error = SqlError::new(SqlCode::UndefinedFunction, format!("{function} takes a table's name"));
+            return Err(external(error.hint(format!("write {function}('table')")), function));
+        };
+        let (schema, table) = match name.split_once('.') {
+            Some((schema, table)) => (Some(schema), table),
+            None => (None, name.as_str()),
+        };
+        find_table(self.ctx, schema, table)
+            .ok_or_else(|| external(undefined_table(self.ctx, schema, table), name))
     }
 
     fn system(&self, schema: Option<&str>, table: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -143,7 +165,7 @@ impl<'a> Names<'a> {
 pub(crate) fn mem_table(batch: RecordBatch) -> Result<Arc<dyn TableProvider>> {
     let fields: Vec<_> =
         batch.schema().fields().iter().map(|f| f.as_ref().clone().with_name(name_key(f.name()))).collect();
-    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    let schema = Arc::new(Schema::new(fields));
     let batch = RecordBatch::try_new(schema.clone(), batch.columns().to_vec())?;
     Ok(Arc::new(MemTable::try_new(schema, vec![vec![batch]])?))
 }
@@ -168,34 +190,27 @@ impl ContextProvider for Names<'_> {
 
     fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>> {
         *self.found_other.borrow_mut() = true;
-        let text = |args: &[Expr]| match args {
-            [Expr::Literal(ScalarValue::Utf8(Some(text)), _)] => Some(text.clone()),
-            _ => None,
-        };
         match name.to_ascii_lowercase().as_str() {
             "tables" if args.is_empty() => {
                 return Ok(provider_as_source(self.mem_table(show::tables(self.ctx)?)?));
             }
             "table_columns" => {
-                let Some(table) = text(&args) else {
-                    let error =
-                        SqlError::new(SqlCode::UndefinedFunction, "table_columns takes a table's name");
-                    return Err(external(error.hint("write table_columns('table')"), name));
-                };
-                let (schema, table) = match table.split_once('.') {
-                    Some((schema, table)) => (Some(schema), table),
-                    None => (None, table.as_str()),
-                };
-                let version = find_table(self.ctx, schema, table).ok_or_else(|| {
-                    external(undefined_table(self.ctx, schema, table), &text(&args).unwrap_or_default())
-                })?;
+                let version = self.argument("table_columns", &args)?;
                 return Ok(provider_as_source(self.mem_table(show::table_columns(&version.schema)?)?));
+            }
+            "table_partitions" => {
+                let partitions = Partitions::of(self.argument("table_partitions", &args)?.clone());
+                self.note_spellings(&partitions.shown());
+                let schema = partitions.folded();
+                let table = StreamingTable::try_new(schema, vec![Arc::new(partitions)])?;
+                return Ok(provider_as_source(Arc::new(table)));
             }
             _ => {}
         }
         let functions = self.state.table_functions();
         let Some(function) = functions.get(name).or_else(|| functions.get(&name.to_ascii_lowercase())) else {
-            let known = functions.keys().map(String::as_str).chain(["tables", "table_columns"]);
+            let ours = ["tables", "table_columns", "table_partitions"];
+            let known = functions.keys().map(String::as_str).chain(ours);
             let message = format!("there is no table function {name}()");
             let error = SqlError::new(SqlCode::UndefinedFunction, message);
             return Err(external(

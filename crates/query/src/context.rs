@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::array::RecordBatch;
 use nowcast_model::TableName;
-use nowcast_store::Snapshot;
+use nowcast_store::{Snapshot, Written};
 
 use crate::params::Params;
 
@@ -21,7 +21,7 @@ pub struct QueryContext {
     pub params: Params,
     /// Session variables, for SHOW; names in lower case.
     pub variables: BTreeMap<String, String>,
-    /// Tables beside the snapshot's, such as `rejected`.
+    /// What the server knows and a snapshot does not: tables beside the snapshot's, figures about them.
     pub system: Option<Arc<dyn SystemTables>>,
     /// Part of the identity of live views: who may see other rows gets another view.
     pub tenant: String,
@@ -66,11 +66,17 @@ impl fmt::Debug for QueryContext {
     }
 }
 
-/// Tables that the server fills, read whole. Small by their own bounds.
+/// What the server knows and a snapshot does not.
 pub trait SystemTables: Send + Sync {
-    /// Their names.
+    /// The names of tables that the server fills, read whole: small by their own bounds.
     fn tables(&self) -> Vec<TableName>;
 
     /// The rows of one.
     fn table(&self, name: &TableName) -> Option<RecordBatch>;
+
+    /// Bytes written to the parts of each table since the start, by [`TableName::key`].
+    fn written(&self) -> BTreeMap<TableName, Written>;
+
+    /// True for a table of the snapshot that the server writes itself: nobody made it.
+    fn is_own(&self, name: &TableName) -> bool;
 }

@@ -38,6 +38,7 @@ use crate::{
     failure,
     functions::{Now, Types},
     params, parse,
+    partitions::Partitions,
     planned::{self, Planned},
     rewrite, show,
     statement::{Select, Show, Statement},
@@ -294,13 +295,19 @@ impl QueryEngine {
     fn show(&self, ctx: &QueryContext, what: &Show) -> Result<QueryResult, SqlError> {
         let rows = match what {
             Show::Tables => {
-                let mut names: Vec<String> =
-                    ctx.snapshot.tables.values().map(|t| t.schema.name.to_string()).collect();
+                let names = ctx.snapshot.tables.values().map(|t| &t.schema.name);
+                let names = names.filter(|name| !show::is_own(ctx, name));
+                let mut names: Vec<String> = names.map(ToString::to_string).collect();
                 names.sort();
                 show::list("table_name", names)
             }
             Show::Schemas => show::list("schema_name", ctx.snapshot.schemas.iter().cloned().collect()),
             Show::Columns(table) => show::table_columns(&catalog::require_table(ctx, table)?.schema),
+            Show::Partitions(table) => {
+                let partitions = Partitions::of(catalog::require_table(ctx, table)?.clone());
+                let (schema, stream) = (partitions.shown(), partitions.read());
+                return Ok(QueryResult { schema, stream, position: ctx.snapshot.position });
+            }
             Show::CreateTable(table) => {
                 let sql = show::create_table(&catalog::require_table(ctx, table)?.schema);
                 show::list("ddl", vec![sql])

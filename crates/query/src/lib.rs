@@ -22,6 +22,7 @@ mod live;
 mod params;
 mod parse;
 mod parts;
+mod partitions;
 mod planned;
 mod rewrite;
 mod show;

@@ -1,14 +1,18 @@
 //! Tables about tables: `tables()`, `table_columns()`, SHOW, and the part of `information_schema` that tools
-//! read.
+//! read. `table_partitions()` is in [`crate::partitions`].
 
 use std::sync::Arc;
 
 use arrow::{
-    array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
+    array::{
+        ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+        TimestampMicrosecondArray,
+    },
     error::ArrowError,
 };
 use datafusion::{catalog::TableProvider, common::Result};
-use nowcast_model::{Column, ColumnType, TableSchema};
+use nowcast_model::{Column, ColumnType, TableName, TableSchema};
+use nowcast_store::Written;
 
 use crate::{
     catalog::{CATALOG, mem_table},
@@ -27,10 +31,24 @@ fn long(cells: impl IntoIterator<Item = i64>) -> ArrayRef {
     Arc::new(cells.into_iter().map(Some).collect::<Int64Array>())
 }
 
-/// Every table, as QuestDB's `tables()`.
+/// Every table, as QuestDB's `tables()`. Bytes written are NULL where nobody counts them.
 pub(crate) fn tables(ctx: &QueryContext) -> Result<RecordBatch, ArrowError> {
     let all = || ctx.snapshot.tables.values();
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let written = ctx.system.as_ref().map(|system| system.written());
+    let written: Vec<Option<Written>> = ctx
+        .snapshot
+        .tables
+        .keys()
+        .map(|key| written.as_ref().map(|all| all.get(key).copied().unwrap_or_default()))
+        .collect();
+    let bytes = |get: fn(&Written) -> u64| -> ArrayRef {
+        Arc::new(written.iter().map(|w| w.as_ref().map(get).map(count)).collect::<Int64Array>())
+    };
+    let amplification = |w: &Option<Written>| {
+        let w = w.filter(|w| w.flushed_bytes > 0)?;
+        Some((w.flushed_bytes + w.merged_bytes) as f64 / w.flushed_bytes as f64)
+    };
     batch(vec![
         ("id", long(1..=all().count() as i64)),
         ("table_name", text(all().map(|t| t.schema.name.table.to_string()))),
@@ -44,7 +62,18 @@ pub(crate) fn tables(ctx: &QueryContext) -> Result<RecordBatch, ArrowError> {
         ("bytes", long(all().map(|t| count(t.bytes())))),
         ("oldest", Arc::new(all().map(|t| t.oldest_us).collect::<TimestampMicrosecondArray>())),
         ("newest", Arc::new(all().map(|t| t.newest_us).collect::<TimestampMicrosecondArray>())),
+        ("parts", long(all().map(|t| t.parts.len() as i64))),
+        ("hotRows", long(all().map(|t| t.hot.rows() as i64))),
+        ("flushedBytes", bytes(|w| w.flushed_bytes)),
+        ("mergedBytes", bytes(|w| w.merged_bytes)),
+        ("writeAmplification", Arc::new(written.iter().map(amplification).collect::<Float64Array>())),
+        ("system", Arc::new(all().map(|t| Some(is_own(ctx, &t.schema.name))).collect::<BooleanArray>())),
     ])
+}
+
+/// True for a table that the server writes itself.
+pub(crate) fn is_own(ctx: &QueryContext, name: &TableName) -> bool {
+    ctx.system.as_ref().is_some_and(|system| system.is_own(name))
 }
 
 /// The columns of one table, as QuestDB's `table_columns()`.
@@ -53,11 +82,15 @@ pub(crate) fn table_columns(table: &TableSchema) -> Result<RecordBatch, ArrowErr
     let flag = |is: &dyn Fn(usize, &Column) -> bool| {
         Arc::new(columns().map(|(i, c)| Some(is(i, c))).collect::<BooleanArray>()) as ArrayRef
     };
+    // There are no indexes, and a symbol's dictionary has no capacity; QuestDB's clients look for the columns.
+    let zero = || Arc::new(columns().map(|_| Some(0)).collect::<Int32Array>()) as ArrayRef;
     batch(vec![
         ("column", text(columns().map(|(_, c)| c.name.to_string()))),
         ("type", text(columns().map(|(_, c)| c.ty.name().to_owned()))),
         ("indexed", flag(&|_, _| false)),
+        ("indexBlockCapacity", zero()),
         ("symbolCached", flag(&|_, c| c.ty == ColumnType::Symbol)),
+        ("symbolCapacity", zero()),
         ("designated", flag(&|i, _| table.timestamp == Some(i))),
         ("upsertKey", flag(&|i, _| table.dedup_keys.contains(&i))),
     ])

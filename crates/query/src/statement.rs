@@ -109,6 +109,8 @@ pub enum Show {
     Tables,
     /// SHOW COLUMNS FROM table.
     Columns(NameRef),
+    /// SHOW PARTITIONS FROM table.
+    Partitions(NameRef),
     /// SHOW CREATE TABLE table.
     CreateTable(NameRef),
     /// SHOW SCHEMAS.

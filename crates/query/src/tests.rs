@@ -6,6 +6,7 @@ mod ddl;
 mod errors;
 mod live;
 mod parts;
+mod partitions;
 mod property;
 mod select;
 
@@ -28,6 +29,7 @@ struct World {
     runtime: tokio::runtime::Runtime,
     now_us: i64,
     params: Params,
+    system: Option<Arc<dyn SystemTables>>,
 }
 
 impl World {
@@ -38,7 +40,7 @@ impl World {
             Store::open(Path::new("/store"), StoreOptions::default(), disk.clone(), clock).unwrap();
         let engine = QueryEngine::new(QueryOptions::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        World { disk, store, engine, runtime, now_us: NOW_US, params: Params::default() }
+        World { disk, store, engine, runtime, now_us: NOW_US, params: Params::default(), system: None }
     }
 
     /// Trips of three cabs, a minute apart, in two parts and in memory.
@@ -58,7 +60,9 @@ impl World {
     }
 
     fn ctx(&self) -> QueryContext {
-        QueryContext::new(self.store.snapshot(), self.now_us).with_params(self.params.clone())
+        let mut ctx = QueryContext::new(self.store.snapshot(), self.now_us).with_params(self.params.clone());
+        ctx.system.clone_from(&self.system);
+        ctx
     }
 
     fn write(&self, items: Vec<Item>) -> Vec<Change> {

@@ -144,9 +144,9 @@ fn the_time_outlives_the_records() {
     while handle.status().segments > 1 {
         std::thread::yield_now();
     }
-    disk.faults.append.store(true, Ordering::SeqCst);
+    disk.fail_appends(true);
     handle.stop();
-    disk.faults.append.store(false, Ordering::SeqCst);
+    disk.fail_appends(false);
     let (handle, at_us) = start_at(&disk, &clock, None);
     assert_eq!(at_us, 5_000);
     append(&handle, vec![rows(1, 4)]).unwrap();

@@ -29,8 +29,9 @@ pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
             Show::CreateTable(cursor.table()?)
         }
         Some("PARTITIONS") => {
-            let error = SqlError::new(SqlCode::NotSupported, "SHOW PARTITIONS is not supported yet");
-            return Err(error.hint("use SHOW TABLES, or tables()").at(cursor.place()));
+            cursor.skip();
+            cursor.expect("FROM", "SHOW PARTITIONS FROM table")?;
+            Show::Partitions(cursor.table()?)
         }
         Some("TIME") if cursor.are(&["TIME", "ZONE"]) => {
             cursor.accept_all(&["TIME", "ZONE"]);

@@ -5,6 +5,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from datetime import datetime, timedelta
 
 from conftest import BINARY
 
@@ -74,6 +75,41 @@ def test_what_the_log_has_let_go_is_told(own_server):
     assert lines(server, f"/api/v1/log/gone?from={error['first']}")[0] == 200
     rows = [line["row"]["n"] for line in lines(kept, "/api/v1/log/gone")[1] if "row" in line]
     assert rows == list(range(4_000))
+
+
+def test_reading_begins_at_a_time(own_server):
+    server = own_server()
+    for i in range(3):
+        assert server.post("/write", f"timed n={i}i\n".encode())[0] == 204
+        time.sleep(0.01)
+    _, everything, end = lines(server, "/api/v1/log/timed")
+    rows = [line for line in everything if "row" in line]
+    times = [line["at"] for line in rows]
+    assert times == sorted(set(times)) and len(times) == 3
+    # At a record's own time with it, a microsecond later without it. The first record made the table, too.
+    assert lines(server, f"/api/v1/log/timed?from={times[0]}")[1] == everything
+    for i, at in enumerate(times):
+        later = (datetime.fromisoformat(at) + timedelta(microseconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        assert lines(server, f"/api/v1/log/timed?from={later}")[1] == rows[i + 1 :]
+        assert lines(server, f"/api/v1/log/timed?from={at}")[1][-3 + i :] == rows[i:]
+    assert lines(server, f"/api/v1/log/timed?from={times[1]}&limit=1")[1] == [rows[1]]
+    assert lines(server, "/api/v1/log/timed?from=2001-01-01")[1] == everything
+    assert lines(server, "/api/v1/log/timed?from=2001-01-01T00:00:00%2B02:00")[1] == everything
+    # Nothing is there yet at a time to come; from `Nowcast-Next` on comes what follows.
+    status, none, upto = lines(server, "/api/v1/log/timed?from=2100-01-01T00:00:00Z")
+    assert (status, none, upto) == (200, [], end)
+    assert server.post("/write", b"timed n=3i\n")[0] == 204
+    assert [line["row"]["n"] for line in lines(server, f"/api/v1/log/timed?from={upto}")[1]] == [3]
+    status, error, _ = lines(server, "/api/v1/log/timed?from=yesterday")
+    assert status == 400 and "neither an offset nor a time" in error["error"]
+    # The same from the files.
+    server.stop()
+    server_side = ["log", "dump", "--data", str(server.data), "--table", "timed", "--from"]
+    dumped = nowcast(*server_side, times[1])
+    assert [json.loads(line)["row"]["n"] for line in dumped.stdout.splitlines()] == [1, 2, 3], dumped.stderr
+    assert nowcast(*server_side, "2100-01-01").stdout == ""
+    refused = nowcast(*server_side, "yesterday")
+    assert refused.returncode == 2 and "neither an offset nor a time" in refused.stderr
 
 
 def test_a_log_is_verified_and_dumped_while_the_server_is_down(own_server):

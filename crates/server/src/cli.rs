@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::Overrides;
+use crate::{config::Overrides, records::From};
 
 /// Event streams into live dashboards: one binary that takes data in, stores it, and keeps every screen up
 /// to date.
@@ -232,9 +232,9 @@ pub struct LogDumpArgs {
     /// Only what is about this table
     #[arg(long, value_name = "TABLE")]
     pub table: Option<String>,
-    /// The first offset [default: the first that is there]
-    #[arg(long, value_name = "OFFSET")]
-    pub from: Option<u64>,
+    /// The first offset, or a time (2026-01-31T12:00:00Z) [default: the first that is there]
+    #[arg(long, value_name = "OFFSET|TIME")]
+    pub from: Option<From>,
     /// Lines at most
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,

@@ -4,14 +4,13 @@ use std::{io::Write, sync::Arc};
 
 use anyhow::Context;
 use nowcast_log::{Inspection, RealDisk};
-use nowcast_model::Offset;
 
 use crate::{
     cli::{LogCommand, LogDumpArgs, LogVerifyArgs},
     config::{self, Config, Overrides},
     http::table_name,
     lock::DataLock,
-    records::write_lines,
+    records::{From, write_lines},
 };
 
 /// Bytes printed at once.
@@ -77,7 +76,11 @@ fn verify(args: &LogVerifyArgs) -> anyhow::Result<()> {
 fn dump(args: &LogDumpArgs) -> anyhow::Result<()> {
     let (_config, _lock, log) = open(args.data.as_ref())?;
     let table = args.table.as_deref().map(table_name);
-    let mut next = args.from.map_or(log.found.first, Offset::new);
+    let mut next = match args.from {
+        None => log.found.first,
+        Some(From::Offset(offset)) => offset,
+        Some(From::Time(at_us)) => log.offset_at(at_us)?,
+    };
     let (mut out, mut left) = (Vec::new(), args.limit.unwrap_or(usize::MAX));
     for record in log.read_from(next)? {
         let record = record?;

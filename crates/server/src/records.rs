@@ -7,9 +7,36 @@
 //!
 //! A row has the fields that were written; one that was not, or is NULL, is left out.
 
+use std::str::FromStr;
+
 use arrow::error::ArrowError;
 use nowcast_model::{Item, Offset, Record, TableName, Value};
 use nowcast_query::{cells, json::write_cell};
+use nowcast_sources::parse_iso;
+
+/// Where reading begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// At an offset.
+    Offset(Offset),
+    /// At the first record that was taken in at or after a time: microseconds since 1970 UTC.
+    Time(i64),
+}
+
+impl FromStr for From {
+    type Err = String;
+
+    /// Digits alone are an offset.
+    fn from_str(text: &str) -> Result<From, String> {
+        if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
+            let offset = text.parse().map_err(|_| format!("{text} is past every offset"))?;
+            return Ok(From::Offset(Offset::new(offset)));
+        }
+        parse_iso(text.as_bytes()).map(From::Time).ok_or_else(|| {
+            format!("{text:?} is neither an offset nor a time; write 812, or 2026-01-31T12:00:00Z")
+        })
+    }
+}
 
 /// Writes what `record` holds from offset `from` on, of `table` alone if one is given, at most `lines_max` lines.
 /// Answers how many were written, and the offset that comes next.
@@ -90,5 +117,33 @@ fn begin(out: &mut Vec<u8>, offset: Offset, at_us: i64, table: Option<&TableName
     if let Some(table) = table {
         out.extend_from_slice(b",\"table\":");
         write_cell(out, &Value::from(format!("{}.{}", table.schema, table.table).as_str()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_begins_at_an_offset_or_a_time() {
+        let refused = |text: &str| {
+            format!("{text:?} is neither an offset nor a time; write 812, or 2026-01-31T12:00:00Z")
+        };
+        let table = [
+            ("0", Ok(From::Offset(Offset::ZERO))),
+            ("812", Ok(From::Offset(Offset::new(812)))),
+            ("1970-01-01T00:00:01Z", Ok(From::Time(1_000_000))),
+            ("1970-01-01T01:00:01.5+01:00", Ok(From::Time(1_500_000))),
+            ("1970-01-02", Ok(From::Time(86_400_000_000))),
+            ("99999999999999999999", Err("99999999999999999999 is past every offset".to_owned())),
+            ("", Err(refused(""))),
+            ("-1", Err(refused("-1"))),
+            ("yesterday", Err(refused("yesterday"))),
+            // A plus that was not percent-encoded.
+            ("1970-01-01T01:00:01 01:00", Err(refused("1970-01-01T01:00:01 01:00"))),
+        ];
+        for (text, expected) in table {
+            assert_eq!(text.parse(), expected, "{text}");
+        }
     }
 }

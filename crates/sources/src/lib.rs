@@ -22,7 +22,7 @@ mod time;
 pub use decoded::Decoded;
 pub use error::{LineError, TEXT_BYTES_MAX};
 pub use sink::{Rejected, Sink, WriteError};
-pub use time::{Precision, PrecisionError};
+pub use time::{Precision, PrecisionError, parse_iso};
 
 /// The time column's name in a table that a source makes, as QuestDB calls it.
 pub const TIMESTAMP_COLUMN: &str = "timestamp";

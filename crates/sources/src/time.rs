@@ -100,7 +100,7 @@ impl Precision {
 /// Reads ISO 8601 as far as people write it: `YYYY-MM-DD`, then optionally `T` or a space with
 /// `HH:MM[:SS[.digits]]` and `Z`, `±HH`, `±HHMM` or `±HH:MM`. Without a zone it is UTC. Digits beyond the sixth
 /// are dropped. Returns microseconds since 1970 UTC.
-pub(crate) fn parse_iso(text: &[u8]) -> Option<i64> {
+pub fn parse_iso(text: &[u8]) -> Option<i64> {
     let mut rest = Digits(text);
     let year = rest.number(4)?;
     rest.byte(b'-')?;

@@ -15,7 +15,7 @@ use nowcast_model::Offset;
 use serde::Deserialize;
 
 use super::{App, error::ApiError, table_name};
-use crate::records::write_lines;
+use crate::records::{From, write_lines};
 
 /// Lines of one answer, unless asked for otherwise, and at most.
 const LIMIT: usize = 10_000;
@@ -30,10 +30,10 @@ const TIME_MAX: Duration = Duration::from_secs(5);
 /// Where the next answer begins.
 const NEXT: &str = "nowcast-next";
 
-/// `?from=OFFSET&limit=N`
+/// `?from=OFFSET&limit=N`, or `from=TIME`
 #[derive(Debug, Deserialize)]
 pub(super) struct LogQuery {
-    from: Option<u64>,
+    from: Option<String>,
     limit: Option<usize>,
 }
 
@@ -49,8 +49,16 @@ pub(super) async fn read(
         return Err(error.hint("GET /api/v1/tables lists them"));
     }
     let limit = query.limit.unwrap_or(LIMIT).min(LIMIT_MAX);
-    let from = query.from.map_or_else(|| app.log.status().first, Offset::new);
+    let from: Option<From> = query.from.map(|text| text.parse()).transpose().map_err(|cause: String| {
+        let error = ApiError::new(StatusCode::BAD_REQUEST, format!("from: {cause}"));
+        error.hint("percent-encode the plus of a zone as %2B, or give the time in UTC")
+    })?;
     let read = tokio::task::spawn_blocking(move || -> Result<(Vec<u8>, Offset), LogError> {
+        let from = match from {
+            None => app.log.status().first,
+            Some(From::Offset(offset)) => offset,
+            Some(From::Time(at_us)) => app.log.offset_at(at_us)?,
+        };
         let (mut out, mut lines, mut next) = (Vec::new(), 0, from);
         let began = Instant::now();
         for record in app.log.read_from(from)? {

@@ -19,6 +19,8 @@ mod live;
 mod once;
 mod rates;
 mod room;
+#[cfg(test)]
+mod tests;
 
 use std::{
     net::SocketAddr,
@@ -32,7 +34,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use nowcast_disk::{Disk, RealDisk};
 use nowcast_feed::{FeedLimits, FeedState};
 use nowcast_log::{Durability, Log, LogHandle, LogOptions};
-use nowcast_model::{Clock, Epoch, Item};
+use nowcast_model::{Clock, Epoch, Item, SteadyClock};
 use nowcast_query::{QueryEngine, QueryOptions};
 use nowcast_sources::{Sink, ilp_tcp};
 use nowcast_store::{Store, StoreOptions};
@@ -153,6 +155,10 @@ impl Server {
             tracing::error!(?damage, "records of the log are damaged and were set aside");
         }
         let damages = recovery.damages.iter().map(ToString::to_string).collect();
+        // What `now()`, ticks and arrivals go by. A clock that was set back, before this start or later, stands still
+        // at the newest record. Ages go by the machine's: what a clock that ran ahead shows is not believed longer
+        // than it shows it.
+        let steady: Arc<dyn Clock> = Arc::new(SteadyClock::new(Arc::clone(&clock), log.at_us()));
         let end = log.end();
         anyhow::ensure!(
             store.manifest_position() <= end,
@@ -179,7 +185,7 @@ impl Server {
             tail,
             store: Arc::clone(&store),
             engine: Engine::new(limits, Arc::clone(&tables)),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&steady),
             applied: applied_sender,
             work: work_sender,
             stats: Arc::clone(&stats),
@@ -209,7 +215,7 @@ impl Server {
 
         let queue_bytes_max = raw.log.queue_bytes_max;
         let ingest =
-            Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&clock), queue_bytes_max, applied, room);
+            Ingest::new(Arc::clone(&store), log.clone(), Arc::clone(&steady), queue_bytes_max, applied, room);
         let ingest = Arc::new(ingest);
         let query_options = QueryOptions {
             memory_bytes_max: or_share(raw.query.memory_bytes_max),
@@ -220,7 +226,7 @@ impl Server {
             Arc::clone(&engine),
             Arc::clone(&store),
             Arc::clone(&ingest),
-            Arc::clone(&clock),
+            Arc::clone(&steady),
             query_runtime.clone(),
             raw.query.concurrent_max,
             Duration::from_secs(raw.query.timeout_s.max(1)),
@@ -248,7 +254,7 @@ impl Server {
         let rates = Arc::new(Rates::default());
         let app = Arc::new(App {
             config: Arc::new(config.clone()),
-            clock: Arc::clone(&clock),
+            clock: Arc::clone(&steady),
             ingest: Arc::clone(&ingest),
             store: Arc::clone(&store),
             sql: Arc::clone(&sql),
@@ -275,7 +281,7 @@ impl Server {
             let options = ilp_tcp::IlpOptions {
                 connections_max: raw.ilp.connections_max,
                 line_bytes_max: raw.ilp.line_bytes_max,
-                clock: Arc::clone(&clock),
+                clock: Arc::clone(&steady),
                 ..ilp_tcp::IlpOptions::default()
             };
             let (sink, shut) = (Arc::clone(&ingest) as Arc<dyn Sink>, shut.clone());
@@ -286,7 +292,7 @@ impl Server {
             });
         }
         if let Some(listener) = listeners.pg {
-            let catalog = PgCatalog::new(engine, Arc::clone(&store), Arc::clone(&clock))?;
+            let catalog = PgCatalog::new(engine, Arc::clone(&store), Arc::clone(&steady))?;
             let catalog = Arc::new(catalog);
             tasks.spawn(pg::serve(listener, raw.pg.clone(), Arc::clone(&sql), catalog, shut.clone()));
         }

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 /// The PostgreSQL password until another is set: QuestDB's.
 pub const DEFAULT_PG_PASSWORD: &str = "quest";
 
+/// Idempotency keys that can be remembered: each is a hundred bytes in memory, and as much of the manifest, which
+/// every flush writes anew.
+const KEYS_MAX: usize = 1_000_000;
+
 /// A setting that is never shown.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -39,6 +43,8 @@ pub struct Raw {
     pub pg: RawPg,
     /// `[log]`
     pub log: RawLog,
+    /// `[idempotency]`
+    pub idempotency: RawIdempotency,
     /// `[memory]`
     pub memory: RawMemory,
     /// `[disk]`
@@ -152,6 +158,23 @@ impl Default for RawLog {
             ring_bytes_max: 64 << 20,
             keep_s: 0,
         }
+    }
+}
+
+/// `[idempotency]`: HTTP writes that carry an `Idempotency-Key`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawIdempotency {
+    /// Keys that are remembered; past it the oldest is forgotten, and a repetition of its write is a new one.
+    pub keys_max: usize,
+    /// How long a key is remembered, in seconds.
+    pub keep_s: u64,
+}
+
+impl Default for RawIdempotency {
+    fn default() -> RawIdempotency {
+        // A day is longer than anybody retries.
+        RawIdempotency { keys_max: 16_384, keep_s: 86_400 }
     }
 }
 
@@ -440,6 +463,22 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
     if raw.log.segment_bytes_max < 1 << 20 {
         return Err(bad("log.segment_bytes_max", "a segment below 1 MiB makes files without end"));
     }
+    if !(1..=KEYS_MAX).contains(&raw.idempotency.keys_max) {
+        return Err(bad(
+            "idempotency.keys_max",
+            format!(
+                "{} keys cannot be remembered; set 1 to {KEYS_MAX}, for as many writes as come while one may be \
+                 repeated",
+                raw.idempotency.keys_max
+            ),
+        ));
+    }
+    if raw.idempotency.keep_s == 0 {
+        return Err(bad(
+            "idempotency.keep_s",
+            "a key that is forgotten at once promises nothing; set 1 or more",
+        ));
+    }
     let open = http.iter().copied().chain(ilp).chain(pg).find(|a| !a.ip().is_loopback());
     if let Some(open) = open
         && pg.is_some()
@@ -508,6 +547,20 @@ mod tests {
             (
                 "[pg]\nbind = \"nonsense\"\n",
                 "pg.bind: \"nonsense\" is no address to listen on; write HOST:PORT, such as 127.0.0.1:9000",
+            ),
+            (
+                "[idempotency]\nkeys_max = 1000001\n",
+                "idempotency.keys_max: 1000001 keys cannot be remembered; set 1 to 1000000, for as many writes as come \
+                 while one may be repeated",
+            ),
+            (
+                "[idempotency]\nkeys_max = 0\n",
+                "idempotency.keys_max: 0 keys cannot be remembered; set 1 to 1000000, for as many writes as come \
+                 while one may be repeated",
+            ),
+            (
+                "[idempotency]\nkeep_s = 0\n",
+                "idempotency.keep_s: a key that is forgotten at once promises nothing; set 1 or more",
             ),
             ("[log]\ndurability = \"no\"\n", "log.durability: \"no\" is neither \"durable\" nor \"relaxed\""),
         ];

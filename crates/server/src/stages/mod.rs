@@ -37,7 +37,7 @@ use nowcast_log::{Durability, Log, LogHandle, LogOptions};
 use nowcast_model::{Clock, Epoch, Item, SteadyClock};
 use nowcast_query::{QueryEngine, QueryOptions};
 use nowcast_sources::{Sink, ilp_tcp};
-use nowcast_store::{Store, StoreOptions};
+use nowcast_store::{SeenLimits, Store, StoreOptions};
 use nowcast_views::{Engine, EngineStats, LiveTables, ViewLimits};
 use tokio::{
     runtime::Handle,
@@ -135,6 +135,7 @@ impl Server {
         };
         let store_options = StoreOptions {
             hot_bytes_max,
+            seen: seen_limits(&config),
             footer_bytes_max: raw.memory.footer_bytes_max,
             ..StoreOptions::default()
         };
@@ -390,6 +391,12 @@ fn log_options(config: &Config) -> LogOptions {
         options.durability = Durability::Relaxed;
     }
     options
+}
+
+fn seen_limits(config: &Config) -> SeenLimits {
+    let raw = &config.raw.idempotency;
+    let age_us_max = i64::try_from(raw.keep_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    SeenLimits { count_max: raw.keys_max, age_us_max }
 }
 
 fn feed_limits(config: &Config) -> FeedLimits {

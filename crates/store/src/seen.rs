@@ -19,7 +19,7 @@ pub struct SeenLimits {
 
 impl Default for SeenLimits {
     fn default() -> SeenLimits {
-        // A manifest line of less than a MiB; a day is longer than anybody retries.
+        // A manifest line of 1.5 MB; a day is longer than anybody retries.
         SeenLimits { count_max: 16_384, age_us_max: 86_400_000_000 }
     }
 }

@@ -86,8 +86,8 @@ pub(crate) fn undefined_table(ctx: &QueryContext, schema: Option<&str>, table: &
     }
     let name = schema.map_or_else(|| table.to_owned(), |schema| format!("{schema}.{table}"));
     let error = SqlError::new(SqlCode::UndefinedTable, format!("there is no table {name:?}"));
-    let made = ctx.snapshot.tables.values().map(|t| &t.schema.name).filter(|name| !show::is_own(ctx, name));
-    let shown: Vec<String> = made.map(ToString::to_string).collect();
+    let made = ctx.snapshot.tables.values().filter(|t| !show::is_own(ctx, &t.schema));
+    let shown: Vec<String> = made.map(|t| t.schema.name.to_string()).collect();
     match did_you_mean("tables", &name, shown.iter().map(String::as_str)) {
         Some(hint) => error.hint(hint),
         None => error.hint("tables are made by CREATE TABLE, or by the first row that is sent to them"),

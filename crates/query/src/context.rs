@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arrow::array::RecordBatch;
-use nowcast_model::TableName;
+use nowcast_model::{TableName, TableSchema};
 use nowcast_store::{Snapshot, Written};
 
 use crate::params::Params;
@@ -78,5 +78,5 @@ pub trait SystemTables: Send + Sync {
     fn written(&self) -> BTreeMap<TableName, Written>;
 
     /// True for a table of the snapshot that the server writes itself: nobody made it.
-    fn is_own(&self, name: &TableName) -> bool;
+    fn is_own(&self, schema: &TableSchema) -> bool;
 }

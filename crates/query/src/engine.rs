@@ -295,9 +295,8 @@ impl QueryEngine {
     fn show(&self, ctx: &QueryContext, what: &Show) -> Result<QueryResult, SqlError> {
         let rows = match what {
             Show::Tables => {
-                let names = ctx.snapshot.tables.values().map(|t| &t.schema.name);
-                let names = names.filter(|name| !show::is_own(ctx, name));
-                let mut names: Vec<String> = names.map(ToString::to_string).collect();
+                let made = ctx.snapshot.tables.values().filter(|t| !show::is_own(ctx, &t.schema));
+                let mut names: Vec<String> = made.map(|t| t.schema.name.to_string()).collect();
                 names.sort();
                 show::list("table_name", names)
             }

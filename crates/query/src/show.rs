@@ -11,7 +11,7 @@ use arrow::{
     error::ArrowError,
 };
 use datafusion::{catalog::TableProvider, common::Result};
-use nowcast_model::{Column, ColumnType, TableName, TableSchema};
+use nowcast_model::{Column, ColumnType, TableSchema};
 use nowcast_store::Written;
 
 use crate::{
@@ -67,13 +67,13 @@ pub(crate) fn tables(ctx: &QueryContext) -> Result<RecordBatch, ArrowError> {
         ("flushedBytes", bytes(|w| w.flushed_bytes)),
         ("mergedBytes", bytes(|w| w.merged_bytes)),
         ("writeAmplification", Arc::new(written.iter().map(amplification).collect::<Float64Array>())),
-        ("system", Arc::new(all().map(|t| Some(is_own(ctx, &t.schema.name))).collect::<BooleanArray>())),
+        ("system", Arc::new(all().map(|t| Some(is_own(ctx, &t.schema))).collect::<BooleanArray>())),
     ])
 }
 
 /// True for a table that the server writes itself.
-pub(crate) fn is_own(ctx: &QueryContext, name: &TableName) -> bool {
-    ctx.system.as_ref().is_some_and(|system| system.is_own(name))
+pub(crate) fn is_own(ctx: &QueryContext, schema: &TableSchema) -> bool {
+    ctx.system.as_ref().is_some_and(|system| system.is_own(schema))
 }
 
 /// The columns of one table, as QuestDB's `table_columns()`.

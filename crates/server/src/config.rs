@@ -45,6 +45,10 @@ pub struct Raw {
     pub log: RawLog,
     /// `[idempotency]`
     pub idempotency: RawIdempotency,
+    /// `[metrics]`
+    pub metrics: RawMetrics,
+    /// `[rejected]`
+    pub rejected: RawRejected,
     /// `[memory]`
     pub memory: RawMemory,
     /// `[disk]`
@@ -175,6 +179,36 @@ impl Default for RawIdempotency {
     fn default() -> RawIdempotency {
         // A day is longer than anybody retries.
         RawIdempotency { keys_max: 16_384, keep_s: 86_400 }
+    }
+}
+
+/// `[metrics]`: the table `_metrics`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMetrics {
+    /// How often the server's metrics are written to the table `_metrics`, in seconds; 0 never does.
+    pub interval_s: u64,
+    /// How long they are kept, in seconds; 0 keeps them for ever.
+    pub keep_s: u64,
+}
+
+impl Default for RawMetrics {
+    fn default() -> RawMetrics {
+        RawMetrics { interval_s: 10, keep_s: 86_400 }
+    }
+}
+
+/// `[rejected]`: the table `rejected`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawRejected {
+    /// How long refused lines are kept, in seconds; 0 keeps them for ever.
+    pub keep_s: u64,
+}
+
+impl Default for RawRejected {
+    fn default() -> RawRejected {
+        RawRejected { keep_s: 7 * 86_400 }
     }
 }
 

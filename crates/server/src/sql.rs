@@ -14,7 +14,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt;
 use metrics::counter;
 use nowcast_model::{Clock, Item, Offset, limits::RECORD_BYTES_MAX};
-use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement};
+use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement, SystemTables};
 use nowcast_store::Store;
 use tokio::{
     runtime::Handle,
@@ -111,6 +111,7 @@ impl SqlFailure {
 pub struct Sql {
     engine: Arc<QueryEngine>,
     store: Arc<Store>,
+    system: Arc<dyn SystemTables>,
     ingest: Arc<Ingest>,
     clock: Arc<dyn Clock>,
     runtime: Handle,
@@ -120,9 +121,11 @@ pub struct Sql {
 
 impl Sql {
     /// A runner whose queries run on `runtime`, at most `concurrent_max` at a time, each for `timeout` at most.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, named where it is made")]
     pub fn new(
         engine: Arc<QueryEngine>,
         store: Arc<Store>,
+        system: Arc<dyn SystemTables>,
         ingest: Arc<Ingest>,
         clock: Arc<dyn Clock>,
         runtime: Handle,
@@ -130,12 +133,17 @@ impl Sql {
         timeout: Duration,
     ) -> Sql {
         let running = Arc::new(Semaphore::new(concurrent_max.max(1)));
-        Sql { engine, store, ingest, clock, runtime, running, timeout }
+        Sql { engine, store, system, ingest, clock, runtime, running, timeout }
     }
 
     /// The engine.
     pub fn engine(&self) -> &QueryEngine {
         &self.engine
+    }
+
+    /// What the server knows about itself.
+    pub fn system(&self) -> Arc<dyn SystemTables> {
+        Arc::clone(&self.system)
     }
 
     /// The present: microseconds since 1970 UTC.
@@ -149,6 +157,7 @@ impl Sql {
         let mut ctx = QueryContext::new(self.store.snapshot(), now_us).with_params(params);
         ctx.search_path.clone_from(&session.search_path);
         ctx.variables.clone_from(&session.variables);
+        ctx.system = Some(self.system());
         ctx
     }
 

@@ -40,6 +40,8 @@ export interface TableInfo {
   readonly bytes: number;
   /** The newest row's time: µs since 1970 UTC, or ISO 8601. */
   readonly newest: number | string | null;
+  /** The server writes it itself: nobody made it. */
+  readonly system: boolean;
 }
 
 export interface DashboardInfo {

@@ -22,7 +22,9 @@ export function Home(): JSX.Element {
   const loaded = dashboards.value !== null && tables.value !== null;
   const error = (!dashboards.value && dashboards.error) || (!tables.value && tables.error);
   const boards = dashboards.value?.dashboards ?? [];
-  const listed = [...(tables.value?.tables ?? [])].sort((a, b) => b.rows_per_second - a.rows_per_second || b.rows - a.rows);
+  const all = [...(tables.value?.tables ?? [])].sort((a, b) => b.rows_per_second - a.rows_per_second || b.rows - a.rows);
+  const listed = all.filter((table) => !table.system);
+  const own = all.filter((table) => table.system);
   const empty = loaded && boards.length === 0 && listed.length === 0;
   return (
     <>
@@ -47,6 +49,12 @@ export function Home(): JSX.Element {
             <h2 id="tables">Tables</h2>
             <Tables tables={listed} />
           </section>
+        )}
+        {own.length > 0 && (
+          <details className="more-ways">
+            <summary>Tables of the server itself</summary>
+            <Tables tables={own} />
+          </details>
         )}
         {loaded && !empty && (
           <details className="more-ways" open={listed.length === 0}>

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{Int64Array, RecordBatch};
-use nowcast_model::TableName;
+use nowcast_model::{TableName, TableSchema};
 use nowcast_store::Written;
 
 use super::*;
@@ -169,8 +169,8 @@ impl SystemTables for Known {
         BTreeMap::from([(TableName::public("Trips").key(), written)])
     }
 
-    fn is_own(&self, name: &TableName) -> bool {
-        name.key() == TableName::public("own").key()
+    fn is_own(&self, schema: &TableSchema) -> bool {
+        schema.name.key() == TableName::public("own").key()
     }
 }
 

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{App, error::ApiError, table_name};
+use crate::stages::is_own;
 
 /// `GET /api/v1/dashboards`
 pub(super) async fn dashboards(State(app): State<Arc<App>>) -> Json<Value> {
@@ -64,13 +65,15 @@ fn describe(app: &App, table: &TableVersion) -> Value {
         "rows_per_second": app.rates.rows_per_second(&schema.name),
         "bytes": table.bytes(),
         "newest": table.newest_us,
+        "system": is_own(schema),
     })
 }
 
 /// `GET /api/v1/status`
 pub(super) async fn status(State(app): State<Arc<App>>) -> Json<Value> {
     let snapshot = app.store.snapshot();
-    let rows_per_second: f64 = snapshot.tables.keys().map(|name| app.rates.rows_per_second(name)).sum();
+    let tables = snapshot.tables.values().map(|table| &table.schema).filter(|schema| !is_own(schema));
+    let rows_per_second: f64 = tables.map(|schema| app.rates.rows_per_second(&schema.name)).sum();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "rows_per_second": rows_per_second,

@@ -8,7 +8,6 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use metrics::{counter, gauge};
 use serde_json::json;
 
 use super::App;
@@ -48,21 +47,7 @@ pub(super) async fn influx(State(app): State<Arc<App>>) -> Response {
 
 /// `/metrics`, in Prometheus' text form.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let snapshot = app.store.snapshot();
-    gauge!("nowcast_store_tables").set(snapshot.tables.len() as f64);
-    let (mut parts, mut hot_bytes, mut part_bytes) = (0, 0, 0);
-    for table in snapshot.tables.values() {
-        parts += table.parts.len();
-        hot_bytes += table.hot.bytes();
-        part_bytes += table.parts.iter().map(|part| part.bytes).sum::<u64>();
-    }
-    gauge!("nowcast_store_parts").set(parts as f64);
-    gauge!("nowcast_store_hot_bytes").set(hot_bytes as f64);
-    gauge!("nowcast_store_part_bytes").set(part_bytes as f64);
-    let written = app.store.written();
-    counter!("nowcast_store_flushed_bytes_total").absolute(written.values().map(|w| w.flushed_bytes).sum());
-    counter!("nowcast_store_merged_bytes_total").absolute(written.values().map(|w| w.merged_bytes).sum());
-    app.health.report_log();
+    app.health.report(&app.store);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], app.metrics.render())
         .into_response()
 }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use metrics::{counter, gauge};
 use nowcast_log::LogHandle;
+use nowcast_store::{Store, Written};
 use tokio::sync::watch;
 
 use super::Room;
@@ -84,8 +85,23 @@ impl Health {
         reasons
     }
 
-    /// Brings the log's counters to where `/metrics` finds them.
-    pub fn report_log(&self) {
+    /// Brings what the store and the log count to where `/metrics` finds it.
+    pub fn report(&self, store: &Store) {
+        let snapshot = store.snapshot();
+        gauge!("nowcast_store_tables").set(snapshot.tables.len() as f64);
+        let (mut parts, mut hot_bytes, mut part_bytes) = (0, 0, 0);
+        for table in snapshot.tables.values() {
+            parts += table.parts.len();
+            hot_bytes += table.hot.bytes();
+            part_bytes += table.parts.iter().map(|part| part.bytes).sum::<u64>();
+        }
+        gauge!("nowcast_store_parts").set(parts as f64);
+        gauge!("nowcast_store_hot_bytes").set(hot_bytes as f64);
+        gauge!("nowcast_store_part_bytes").set(part_bytes as f64);
+        let written = store.written();
+        let sum = |get: fn(&Written) -> u64| written.values().map(get).sum();
+        counter!("nowcast_store_flushed_bytes_total").absolute(sum(|w| w.flushed_bytes));
+        counter!("nowcast_store_merged_bytes_total").absolute(sum(|w| w.merged_bytes));
         let status = self.log.status();
         counter!("nowcast_log_records_total").absolute(status.records);
         counter!("nowcast_log_bytes_total").absolute(status.bytes);

@@ -1,36 +1,21 @@
-//! From decoded batches to the log: admission, back-pressure, acknowledgement, and what was refused.
+//! From decoded batches to the log: admission, back-pressure, acknowledgement.
 //!
 //! A write reserves its bytes first ([`Ingest::append`] waits for them, at most `BUSY_AFTER` over HTTP), so
 //! that what waits for the disk is bounded by `log.queue_bytes_max` however many clients push. Then the
 //! registry conforms it and queues it, under one lock: the order of admission is the order of the log. The
 //! reservation ends when the log has answered.
 
-use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use arrow::{
-    array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray},
-    datatypes::{Int32Type, Schema},
-};
 use futures::future::BoxFuture;
 use metrics::counter;
 use nowcast_log::{Committed, LogHandle};
-use nowcast_model::{
-    Batch, Clock, Column, ColumnType, Event, Item, PartitionBy, Producer, TableName, TableSchema,
-    limits::RECORD_BYTES_MAX,
-};
+use nowcast_model::{Batch, Clock, Event, Item, Offset, Producer, limits::RECORD_BYTES_MAX};
 use nowcast_sources::{Rejected, Sink, WriteError};
 use nowcast_store::{Refusal, Store};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::{once::Once, room::Room};
-
-use nowcast_model::Offset;
+use super::{once::Once, rejected::Waiting, room::Room};
 
 /// What a write is told whose name was used for another one.
 pub const OTHER_WRITE: &str = "the Idempotency-Key was used for another write";
@@ -50,15 +35,8 @@ const WRITE_BYTES_MAX: usize = RECORD_BYTES_MAX / 8 * 7;
 /// The queue is counted in KiB, since a semaphore's permits are 32 bits.
 const PERMIT_BYTES: usize = 1_024;
 
-/// Lines for `rejected` that wait to be written, and how many are written a second.
-const REJECTED_MAX: usize = 1_000;
-
-/// How long they wait for room: other housekeeping waits behind them.
-const REJECTED_WAITS: Duration = Duration::from_secs(1);
-
-/// The system table of refused lines, kept for a week.
-pub(super) const REJECTED_TABLE: &str = "rejected";
-const REJECTED_TTL_S: u64 = 7 * 86_400;
+/// How long the server's own rows wait for room: other housekeeping waits behind them.
+const OWN_WAITS: Duration = Duration::from_secs(1);
 
 /// Takes writes from every source.
 pub struct Ingest {
@@ -70,9 +48,8 @@ pub struct Ingest {
     applied: watch::Receiver<Offset>,
     room: watch::Receiver<Room>,
     once: Once,
-    /// Held for one push; never across `.await`.
-    rejected: Mutex<Vec<(i64, Rejected)>>,
-    rejected_dropped: AtomicU64,
+    /// Refused lines that nobody could be told of.
+    pub(super) rejected: Waiting,
 }
 
 /// Why a record was not written.
@@ -133,8 +110,7 @@ impl Ingest {
             applied,
             room,
             once: Once::default(),
-            rejected: Mutex::default(),
-            rejected_dropped: AtomicU64::new(0),
+            rejected: Waiting::default(),
         }
     }
 
@@ -150,7 +126,24 @@ impl Ingest {
         self.append_as(items, None, busy_after).await
     }
 
+    /// Queues rows of the server's own: they count as nobody's, and wait for little.
+    pub(super) async fn append_own(&self, items: Vec<Item>) -> Result<(), AppendError> {
+        self.queue(items, None, Some(OWN_WAITS)).await.map(|_| ())
+    }
+
     async fn append_as(
+        &self,
+        items: Vec<Item>,
+        producer: Option<Producer>,
+        busy_after: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
+        let rows: u64 = items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum();
+        let pending = self.queue(items, producer, busy_after).await?;
+        counter!("nowcast_ingest_rows_total").increment(rows);
+        Ok(pending)
+    }
+
+    async fn queue(
         &self,
         items: Vec<Item>,
         producer: Option<Producer>,
@@ -174,7 +167,6 @@ impl Ingest {
         };
         // The semaphore is never closed.
         let permit = permit.map_err(|_| AppendError::Write(WriteError::ReadOnly("shutting down".into())))?;
-        let rows: u64 = items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum();
         let (sender, receiver) = oneshot::channel();
         let log = &self.log;
         self.store
@@ -194,7 +186,6 @@ impl Ingest {
                 log.append(items, producer, bytes, done);
             })
             .map_err(|refusal| AppendError::Refused(Box::new(refusal)))?;
-        counter!("nowcast_ingest_rows_total").increment(rows);
         Ok(Pending { receiver })
     }
 
@@ -263,23 +254,6 @@ impl Ingest {
         // The sender lives as long as the apply thread; without it the process is ending.
         let _ = applied.wait_for(|position| *position >= committed.end).await;
     }
-
-    /// Writes what was rejected since the last call to the table `rejected`.
-    pub async fn write_rejected(&self) {
-        let waiting = std::mem::take(&mut *self.rejected.lock().unwrap_or_else(PoisonError::into_inner));
-        let dropped = self.rejected_dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 {
-            tracing::warn!(dropped, "more lines were refused than the table `rejected` takes a second");
-        }
-        if waiting.is_empty() {
-            return;
-        }
-        let items =
-            vec![Item::Event(Event::CreateTable { schema: rejected_schema() }), rejected_rows(&waiting)];
-        if let Err(error) = self.append(items, Some(REJECTED_WAITS)).await {
-            tracing::warn!(?error, "cannot write the table `rejected`");
-        }
-    }
 }
 
 /// A record on its way to the disk.
@@ -345,54 +319,6 @@ impl Sink for Ingest {
 
     fn reject(&self, rejected: Rejected) {
         counter!("nowcast_ingest_rejected_total").increment(1);
-        let mut waiting = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < REJECTED_MAX {
-            waiting.push((self.clock.now_us(), rejected));
-        } else {
-            self.rejected_dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.rejected.push(self.clock.now_us(), rejected);
     }
-}
-
-fn rejected_schema() -> TableSchema {
-    TableSchema {
-        name: TableName::public(REJECTED_TABLE),
-        columns: vec![
-            Column::new("timestamp", ColumnType::Timestamp),
-            Column::new("source", ColumnType::Symbol),
-            Column::new("peer", ColumnType::Varchar),
-            Column::new("line", ColumnType::Long),
-            Column::new("line_column", ColumnType::Long),
-            Column::new("cause", ColumnType::Varchar),
-            Column::new("text", ColumnType::Varchar),
-        ],
-        timestamp: Some(0),
-        partition_by: PartitionBy::Day,
-        ttl_s: Some(REJECTED_TTL_S),
-        dedup_keys: Vec::new(),
-    }
-}
-
-fn rejected_rows(waiting: &[(i64, Rejected)]) -> Item {
-    let schema = rejected_schema();
-    let text = |get: fn(&Rejected) -> &str| -> ArrayRef {
-        Arc::new(StringArray::from_iter_values(waiting.iter().map(|(_, rejected)| get(rejected))))
-    };
-    let long = |get: fn(&Rejected) -> u64| -> ArrayRef {
-        let values = waiting.iter().map(|(_, rejected)| i64::try_from(get(rejected)).unwrap_or(i64::MAX));
-        Arc::new(Int64Array::from_iter_values(values))
-    };
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(TimestampMicrosecondArray::from_iter_values(waiting.iter().map(|(at_us, _)| *at_us))),
-        Arc::new(DictionaryArray::<Int32Type>::from_iter(waiting.iter().map(|(_, r)| r.source.as_str()))),
-        text(|r| &r.peer),
-        long(|r| r.line),
-        long(|r| u64::from(r.column)),
-        text(|r| &r.cause),
-        text(|r| &r.text),
-    ];
-    let fields: Vec<_> = schema.stored().fields().iter().take(columns.len()).cloned().collect();
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-        .expect("the columns were made in the schema's order and types, one value a line");
-    Item::Rows(Batch { table: schema.name, rows, timestamp: Some(0) })
 }

@@ -360,7 +360,9 @@ impl Inner {
     }
 
     fn context(&self, snapshot: Arc<Snapshot>, tick: Tick, params: Params) -> QueryContext {
-        QueryContext::new(snapshot, tick.us()).with_params(params)
+        let mut ctx = QueryContext::new(snapshot, tick.us()).with_params(params);
+        ctx.system = Some(self.parts.sql.system());
+        ctx
     }
 
     async fn seed(&self, id: ViewId, snapshot: Arc<Snapshot>, tick: Tick) -> Command {

@@ -13,12 +13,17 @@
 mod apply;
 mod flush;
 mod health;
+mod housekeeping;
 mod ingest;
 mod listen;
 mod live;
+mod metrics_table;
 mod once;
+mod own_tables;
 mod rates;
+mod rejected;
 mod room;
+mod system;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +39,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use nowcast_disk::{Disk, RealDisk};
 use nowcast_feed::{FeedLimits, FeedState};
 use nowcast_log::{Durability, Log, LogHandle, LogOptions};
-use nowcast_model::{Clock, Epoch, Item, SteadyClock};
+use nowcast_model::{Clock, Epoch, SteadyClock};
 use nowcast_query::{QueryEngine, QueryOptions};
 use nowcast_sources::{Sink, ilp_tcp};
 use nowcast_store::{SeenLimits, Store, StoreOptions};
@@ -59,11 +64,13 @@ pub use health::Health;
 pub use ingest::{AppendError, Ingest, OTHER_WRITE};
 pub use listen::{ListenError, Listeners};
 pub use live::LiveService;
+pub use own_tables::is_own;
 pub use rates::Rates;
 pub use room::{Room, RoomLimits};
 
-/// How often partitions past their TTL are looked for.
-const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
+use housekeeping::Housekeeping;
+use own_tables::OwnTables;
+use system::System;
 
 /// How long the last flush may take; what it does not reach is replayed from the log.
 const LAST_FLUSH: Duration = Duration::from_millis(2_500);
@@ -156,6 +163,7 @@ impl Server {
             tracing::error!(?damage, "records of the log are damaged and were set aside");
         }
         let damages = recovery.damages.iter().map(ToString::to_string).collect();
+        let system = Arc::new(System::new(Arc::clone(&store), &recovery.damages));
         // What `now()`, ticks and arrivals go by. A clock that was set back, before this start or later, stands still
         // at the newest record. Ages go by the machine's: what a clock that ran ahead shows is not believed longer
         // than it shows it.
@@ -226,6 +234,7 @@ impl Server {
         let sql = Arc::new(Sql::new(
             Arc::clone(&engine),
             Arc::clone(&store),
+            system,
             Arc::clone(&ingest),
             Arc::clone(&steady),
             query_runtime.clone(),
@@ -251,6 +260,14 @@ impl Server {
         let feed_limits = feed_limits(&config);
         let feed = FeedState::with_origin(tables, Arc::new(live.clone()), epoch, feed_limits, allow_origin);
 
+        let own_tables = OwnTables::new(
+            raw,
+            Arc::clone(&ingest),
+            Arc::clone(&store),
+            Arc::clone(&health),
+            metrics.clone(),
+            Arc::clone(&steady),
+        );
         let (shutdown, shut) = watch::channel(false);
         let rates = Arc::new(Rates::default());
         let app = Arc::new(App {
@@ -298,7 +315,16 @@ impl Server {
             tasks.spawn(pg::serve(listener, raw.pg.clone(), Arc::clone(&sql), catalog, shut.clone()));
         }
         tasks.spawn(live.clone().run_work(work));
-        tasks.spawn(housekeeping(Arc::clone(&ingest), Arc::clone(&store), live, dashboards, rates, clock));
+        let keeper = Housekeeping {
+            ingest: Arc::clone(&ingest),
+            store: Arc::clone(&store),
+            own_tables,
+            live,
+            dashboards,
+            rates,
+            clock,
+        };
+        tasks.spawn(keeper.run());
         tasks.spawn(room_limits.watch(Arc::clone(&store), config.data.clone(), room_sender));
         Ok(Server {
             addresses,
@@ -339,44 +365,6 @@ impl Server {
         });
         if tokio::time::timeout(LAST_FLUSH, last).await.is_err() {
             tracing::info!("the last flush takes too long; the next start replays the log");
-        }
-    }
-}
-
-/// What happens by the clock: once a second, once a minute, and when dashboards change.
-async fn housekeeping(
-    ingest: Arc<Ingest>,
-    store: Arc<Store>,
-    live: LiveService,
-    dashboards: Library,
-    rates: Arc<Rates>,
-    clock: Arc<dyn Clock>,
-) {
-    let mut second = tokio::time::interval(Duration::from_secs(1));
-    second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-    let mut changed = dashboards.subscribe();
-    let mut retention = Instant::now();
-    loop {
-        tokio::select! {
-            _ = second.tick() => {}
-            change = changed.changed() => {
-                if change.is_ok() {
-                    live.dashboards_changed().await;
-                }
-                continue;
-            }
-        }
-        rates.sample(clock.now_us(), &store.snapshot());
-        ingest.write_rejected().await;
-        live.reap().await;
-        if retention.elapsed() >= RETENTION_INTERVAL {
-            retention = Instant::now();
-            let items: Vec<Item> = store.expired(clock.now_us()).into_iter().map(Item::Event).collect();
-            if !items.is_empty()
-                && let Err(error) = ingest.append(items, None).await
-            {
-                tracing::warn!(?error, "old partitions cannot be dropped");
-            }
         }
     }
 }

@@ -5,8 +5,8 @@
 mod ddl;
 mod errors;
 mod live;
-mod parts;
 mod partitions;
+mod parts;
 mod property;
 mod select;
 

@@ -22,7 +22,7 @@ tool() {
 
 # The stable toolchain has coverage but no sanitizers, which safe code needs least.
 build() {
-  (cd fuzz && CARGO_NET_RETRY=3 cargo metadata --locked --format-version 1 >/dev/null)
+  (cd fuzz && cargo metadata --locked --format-version 1 >/dev/null)
   (cd fuzz && cargo fuzz build --fuzz-dir . --dev --sanitizer none --strip-dead-code --target-dir "$build_dir")
 }
 
@@ -48,13 +48,13 @@ fuzz() {
   mkdir -p "$work/corpus/$1" "$found"
   if "$build_dir/$triple/debug/$1" -max_total_time="$seconds" -seed="$seed" -max_len=8192 -timeout=10 \
     -rss_limit_mb=2048 -artifact_prefix="$found/" "$work/corpus/$1" "$work/seeds/$1" >"$log" 2>&1; then
-    printf '    %s: %s, %s\n' "$1" "$(sed -n 's/^Done \([0-9]*\) runs.*/\1 inputs/p' "$log")" \
-      "$(grep -o 'cov: [0-9]*' "$log" | tail -1)"
+    printf '    %s: %s, %s\n' "$1" "$(sed -n 's/^Done \([0-9]*\) runs.*/\1 inputs/p' "$log" | tail -1)" \
+      "$(grep -ao 'cov: [0-9]*' "$log" | tail -1)"
     return 0
   fi
   local artifact
   artifact=$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)
-  grep -m1 -A8 -E 'panicked|ERROR: libFuzzer' "$log" | cut -c1-2000 >&2
+  grep -a -m1 -A8 -E 'panicked|ERROR: libFuzzer' "$log" | cut -c1-2000 >&2 || true
   printf '%s failed with seed %s; the whole output is in %s\n' "$1" "$seed" "$log" >&2
   printf 'again:  %s %s\n' "$build_dir/$triple/debug/$1" "$artifact" >&2
   printf 'smaller:  (cd fuzz && cargo fuzz tmin --fuzz-dir . --dev --sanitizer none --strip-dead-code --target-dir %s %s %s)\n' \

@@ -122,14 +122,31 @@ pub enum LogError {
         cause: String,
     },
     /// Bytes in a file are not what they should be.
-    #[error("{path}, byte {at}: {source}")]
+    #[error("{path}, byte {at}: {cause}")]
     Corrupt {
         /// The file.
         path: String,
         /// Where in it.
         at: u64,
         /// What is wrong.
-        source: FormatError,
+        cause: FormatError,
+    },
+    /// The log does not hold what is needed of it, or is not there at all. Nothing was changed.
+    #[error(
+        "the log in {dir} is needed from offset {from} to {to}, and goes from {first} to {end}: files of it are \
+         missing; restore them, or the whole data directory from a backup"
+    )]
+    Short {
+        /// The log's directory.
+        dir: String,
+        /// Needed from here.
+        from: Offset,
+        /// Needed up to here.
+        to: Offset,
+        /// The first offset that is there.
+        first: Offset,
+        /// The first offset behind it.
+        end: Offset,
     },
     /// The records asked for were dropped.
     #[error("offset {from} was asked for, but the log begins at {first}")]
@@ -155,7 +172,7 @@ impl LogError {
         LogError::Full { path: path.display().to_string(), cause: error.to_string() }
     }
 
-    pub(crate) fn corrupt(path: &Path, at: u64, source: FormatError) -> LogError {
-        LogError::Corrupt { path: path.display().to_string(), at, source }
+    pub(crate) fn corrupt(path: &Path, at: u64, cause: FormatError) -> LogError {
+        LogError::Corrupt { path: path.display().to_string(), at, cause }
     }
 }

@@ -1,6 +1,7 @@
 //! The log thread, and the handle by which everyone speaks to it.
 
 use std::{
+    ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,6 +45,9 @@ pub struct LogOptions {
     pub keep_us: i64,
     /// Segments are kept while all of them together have at most so many bytes, needed or not.
     pub keep_bytes: u64,
+    /// What is needed of a log that was there before: one that is gone or does not hold it is refused, before
+    /// anything is changed.
+    pub needed: Option<Range<Offset>>,
 }
 
 impl LogOptions {
@@ -61,6 +65,7 @@ impl LogOptions {
             durability: Durability::Synced,
             keep_us: 0,
             keep_bytes: 0,
+            needed: None,
         }
     }
 }
@@ -156,6 +161,18 @@ impl Log {
         read_from(&writer.disk, &writer.index, writer.log_id, from)
     }
 
+    /// Lets the log go on at `offset` if that lies behind its end: no offset before it is given (again).
+    ///
+    /// # Errors
+    /// [`LogError::Io`].
+    pub fn skip_to(&mut self, offset: Offset) -> Result<(), LogError> {
+        if offset > self.writer.end() {
+            tracing::warn!(end = %self.writer.end(), %offset, "the log ends before what was applied; it goes on there");
+            self.writer.jump(offset)?;
+        }
+        Ok(())
+    }
+
     /// Starts the log thread. `from` is where apply begins: the tail gives all from there on, what is in the
     /// files first. If `from` lies behind the log's end (a crash took what had been applied under
     /// [`Durability::Relaxed`]) the log goes on there, so that no offset is given twice.
@@ -163,10 +180,7 @@ impl Log {
     /// # Errors
     /// [`LogError::Gone`] if `from` was dropped; [`LogError::Io`].
     pub fn start(mut self, from: Offset) -> Result<(LogHandle, Tail), LogError> {
-        if from > self.writer.end() {
-            tracing::warn!(end = %self.writer.end(), %from, "the log ends before what was applied; it goes on there");
-            self.writer.jump(from)?;
-        }
+        self.skip_to(from)?;
         let (disk, index, log_id) = (self.writer.disk.clone(), self.writer.index.clone(), self.writer.log_id);
         let cursor_at = {
             let (disk, index) = (disk.clone(), index.clone());

@@ -17,6 +17,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -121,8 +122,10 @@ struct Scan<'a> {
     suspects: Vec<Suspect>,
     expected: Offset,
     at_us: i64,
-    /// Files without a header and without records: to be moved aside (true) or removed.
-    aside: Vec<(PathBuf, bool, Offset)>,
+    /// Files of which the header is broken and no record can be read: to be moved aside.
+    aside: Vec<(PathBuf, Offset)>,
+    /// The last segment was being made: its header is to be written, with this end of the one before.
+    headless: Option<Offset>,
     /// The last segment has no header to trust: nothing more is written to it.
     is_closed: bool,
 }
@@ -131,7 +134,11 @@ struct Scan<'a> {
 pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<(Resume, Recovery), LogError> {
     let dir = &options.dir;
     disk.create_dir(dir).map_err(|error| LogError::io("create", dir, &error))?;
-    scan(disk, dir)?.finish(options)
+    let scan = scan(disk, dir)?;
+    if let Some(needed) = &options.needed {
+        scan.covers(dir, needed)?;
+    }
+    scan.finish(options)
 }
 
 /// A log that was read and not touched.
@@ -156,13 +163,12 @@ impl Inspection {
             scan.suspects.truncate(torn);
             let path = scan.segments[suspect.segment].path.to_path_buf();
             let (_, len) = scan.open(&path)?;
-            scan.segments[suspect.segment].cut(suspect.from, suspect.first);
-            scan.expected = suspect.first;
+            scan.forget_behind(&suspect);
             let (at, cause) = (suspect.from, suspect.cause);
             found.cut = Some(Cut { path, at, bytes: len - at, cause });
         }
         found.damages = scan.suspects.iter().map(|suspect| suspect.damage(&scan.segments, None)).collect();
-        for (_, _, first) in &scan.aside {
+        for (_, first) in &scan.aside {
             scan.segments.retain(|segment| segment.first != *first);
         }
         found.first = scan.segments.first().map_or(scan.expected, |segment| segment.first);
@@ -205,6 +211,7 @@ fn scan<'a>(disk: &'a Arc<dyn Disk>, dir: &Path) -> Result<Scan<'a>, LogError> {
         expected: firsts.first().copied().unwrap_or_default(),
         at_us: i64::MIN,
         aside: Vec::new(),
+        headless: None,
         is_closed: true,
     };
     let headers = scan.headers(dir, &firsts)?;
@@ -279,10 +286,18 @@ impl Scan<'_> {
         let mut segment = Segment::new(dir, first);
         let path = segment.path.clone();
         match header {
+            Err((cause, _)) if first < self.expected => {
+                tracing::error!(path = %path.display(), %cause, "the segment begins inside of the one before");
+                let cause = FormatError::OutOfOrder { expected: self.expected, found: first };
+                return Err(LogError::corrupt(&path, 0, cause));
+            }
             Err((_, len)) if *len <= SEGMENT_HEADER_BYTES as u64 && last => {
-                // Its header was never durable, so nothing was written behind it.
-                self.aside.push((path.to_path_buf(), false, first));
+                // Its header was never durable, so nothing was written behind it. The file stays, since its name
+                // proves that all before it was durable once, and gets its header.
                 self.prove_before(first, first);
+                (self.headless, self.is_closed) = (Some(self.expected), false);
+                self.expected = first;
+                self.segments.push(segment);
                 return Ok(());
             }
             Err((cause, len)) => {
@@ -295,7 +310,7 @@ impl Scan<'_> {
                 let suspect = Suspect { segment: index, from: 0, to, first, end: first, cause, proven: true };
                 self.suspects.push(suspect);
             }
-            Ok(header) if self.segments.is_empty() && self.aside.is_empty() => self.expected = header.first,
+            Ok(header) if self.segments.is_empty() => self.expected = header.first,
             Ok(header) => {
                 if header.previous_end < self.expected {
                     let cause =
@@ -314,7 +329,7 @@ impl Scan<'_> {
         if header.is_err() && segment.end == segment.first {
             // Not a record can be read of it: away with the whole file, not with its header alone.
             self.suspects.iter_mut().for_each(|suspect| suspect.proven = true);
-            self.aside.push((path.to_path_buf(), true, first));
+            self.aside.push((path.to_path_buf(), first));
         }
         Ok(())
     }
@@ -452,6 +467,19 @@ impl Scan<'_> {
         Ok(None)
     }
 
+    /// # Errors
+    /// [`LogError::Short`] if the log does not hold all of `needed`.
+    fn covers(&self, dir: &Path, needed: &Range<Offset>) -> Result<(), LogError> {
+        let end =
+            self.suspects.iter().find(|suspect| !suspect.proven).map_or(self.expected, |torn| torn.first);
+        let first = self.segments.first().map_or(end, |segment| segment.first);
+        if self.segments.is_empty() || first > needed.start || end < needed.end {
+            let (dir, from, to) = (dir.display().to_string(), needed.start, needed.end);
+            return Err(LogError::Short { dir, from, to, first, end });
+        }
+        Ok(())
+    }
+
     /// Nothing was changed yet. From here on it is.
     fn finish(mut self, options: &LogOptions) -> Result<(Resume, Recovery), LogError> {
         let dir = &options.dir;
@@ -465,9 +493,14 @@ impl Scan<'_> {
         for suspect in &self.suspects {
             recovery.damages.push(self.quarantine(dir, suspect)?);
         }
-        for (path, keep, first) in std::mem::take(&mut self.aside) {
-            self.put_aside(dir, &path, keep)?;
+        for (path, first) in std::mem::take(&mut self.aside) {
+            self.put_aside(dir, &path)?;
             self.segments.retain(|segment| segment.first != first);
+        }
+        let log_id = self.log_id.unwrap_or_else(random_id);
+        if let (Some(previous_end), Some(last)) = (self.headless, self.segments.last()) {
+            let header = SegmentHeader { first: last.first, previous_end, log_id, at_us: self.at_us.max(0) };
+            self.write_header(&last.path, &header)?;
         }
         let mut file = None;
         if let Some(last) = self.segments.last() {
@@ -482,30 +515,43 @@ impl Scan<'_> {
         recovery.segments = self.segments.len();
         recovery.bytes = self.segments.iter().map(|segment| segment.bytes).sum();
         for damage in &recovery.damages {
-            tracing::error!(
-                path = %damage.path.display(), from = damage.from, to = damage.to,
-                first_lost = %damage.first, next = %damage.end, cause = %damage.cause,
-                "the log is damaged; the bytes were copied aside and the records in them are lost",
-            );
+            tracing::error!(%damage, "the log is damaged");
         }
-        let log_id = self.log_id.unwrap_or_else(random_id);
         let index = Arc::new(Index::new(self.segments, self.expected));
         Ok((Resume { index, log_id, file, at_us: self.at_us }, recovery))
     }
 
+    /// Takes the torn tail, with all behind it, out of what is known. What is left of a segment may be a broken
+    /// header and nothing else.
+    fn forget_behind(&mut self, torn: &Suspect) {
+        let segment = &mut self.segments[torn.segment];
+        segment.cut(torn.from, torn.first);
+        self.expected = torn.first;
+        let is_headless = segment.gaps.first().is_some_and(|&(from, _)| from == 0);
+        if is_headless && segment.end == segment.first {
+            self.aside.push((segment.path.to_path_buf(), segment.first));
+        }
+    }
+
+    /// Finishes the making of a segment: a crash meanwhile leaves it as unfinished as it was.
+    fn write_header(&self, path: &Path, header: &SegmentHeader) -> Result<(), LogError> {
+        let mut file = self.disk.append(path).map_err(|error| LogError::io("open", path, &error))?;
+        file.truncate(0).map_err(|error| LogError::io("cut", path, &error))?;
+        file.append(&header.encode()).map_err(|error| LogError::io("write to", path, &error))?;
+        file.sync().map_err(|error| LogError::io("sync", path, &error))
+    }
+
     /// Cuts the torn tail off, with all behind it: a suspect that nothing proves is in the last segment.
     fn cut(&mut self, suspect: Suspect) -> Result<Cut, LogError> {
-        let segment = &mut self.segments[suspect.segment];
-        let path = segment.path.clone();
+        let path = self.segments[suspect.segment].path.clone();
         let mut file = self.disk.append(&path).map_err(|error| LogError::io("open", &path, &error))?;
         let len = file.len().map_err(|error| LogError::io("read", &path, &error))?;
         file.truncate(suspect.from).map_err(|error| LogError::io("cut", &path, &error))?;
         file.sync().map_err(|error| LogError::io("sync", &path, &error))?;
-        segment.cut(suspect.from, suspect.first);
-        self.expected = suspect.first;
+        self.forget_behind(&suspect);
         tracing::info!(
             path = %path.display(), at = suspect.from, bytes = len - suspect.from, cause = %suspect.cause,
-            "cut an unfinished write off the log's end",
+            "cut a write off the log's end that was not finished, or was damaged since",
         );
         let bytes = len - suspect.from;
         Ok(Cut { path: path.to_path_buf(), at: suspect.from, bytes, cause: suspect.cause })
@@ -544,10 +590,7 @@ impl Scan<'_> {
         target.sync().map_err(|error| LogError::io("sync", copy, &error))
     }
 
-    fn put_aside(&self, dir: &Path, path: &Path, keep: bool) -> Result<(), LogError> {
-        if !keep {
-            return self.disk.remove(path).map_err(|error| LogError::io("remove", path, &error));
-        }
+    fn put_aside(&self, dir: &Path, path: &Path) -> Result<(), LogError> {
         let aside = self.quarantine_dir(dir)?;
         let names = self.disk.list(&aside).map_err(|error| LogError::io("list", &aside, &error))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

@@ -52,7 +52,7 @@ impl SegmentHeader {
     }
 
     /// # Errors
-    /// In this order: magic, checksum, version.
+    /// In this order: magic, checksum, version, fields.
     pub(crate) fn decode(bytes: &[u8; SEGMENT_HEADER_BYTES]) -> Result<SegmentHeader, FormatError> {
         if bytes[0..8] != SEGMENT_MAGIC {
             return Err(FormatError::WrongMagic { found: u64_at(bytes, 0) });
@@ -64,9 +64,13 @@ impl SegmentHeader {
         if version > SEGMENT_VERSION {
             return Err(FormatError::NewerVersion { found: version, known: SEGMENT_VERSION });
         }
+        let (first, previous_end) = (u64_at(bytes, 16), u64_at(bytes, 24));
+        if previous_end > first {
+            return Err(FormatError::BadField { field: "segment.previous_end", value: previous_end });
+        }
         Ok(SegmentHeader {
-            first: Offset::new(u64_at(bytes, 16)),
-            previous_end: Offset::new(u64_at(bytes, 24)),
+            first: Offset::new(first),
+            previous_end: Offset::new(previous_end),
             log_id: u64_at(bytes, 32),
             at_us: u64_at(bytes, 40) as i64,
         })

@@ -343,12 +343,12 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the config file {path}: {source}")]
+    #[error("cannot read the config file {path}: {cause}")]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// The file, or a variable, says something that no setting is.
     #[error("{place}: {cause}")]
@@ -380,7 +380,7 @@ pub fn load(
         None => toml::Table::new(),
         Some(path) => {
             let text = std::fs::read_to_string(path)
-                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+                .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
             parse_file(path, &text)?;
             toml::from_str(&text).map_err(|e| bad(path.display().to_string(), e.message()))?
         }

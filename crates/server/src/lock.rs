@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 /// ends.
 #[derive(Debug)]
 pub struct DataLock {
-    _file: File,
+    _dir: File,
 }
 
 /// Why the directory cannot be used.
@@ -28,12 +28,12 @@ pub enum LockError {
         pid: String,
     },
     /// It cannot be made or written.
-    #[error("cannot use the data directory {dir}: {source}; give another one with --data")]
+    #[error("cannot use the data directory {dir}: {cause}; make space or give another one with --data")]
     Unusable {
         /// The directory.
         dir: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
 }
 
@@ -43,7 +43,7 @@ impl DataLock {
     /// # Errors
     /// Another process holds it, or it cannot be written.
     pub fn take(dir: &Path) -> Result<DataLock, LockError> {
-        let unusable = |source| LockError::Unusable { dir: dir.to_owned(), source };
+        let unusable = |cause| LockError::Unusable { dir: dir.to_owned(), cause };
         RealDisk.create_dir(dir).map_err(unusable)?;
         let path = dir.join("lock");
         let mut file = OpenOptions::new()
@@ -53,7 +53,9 @@ impl DataLock {
             .truncate(false)
             .open(path)
             .map_err(unusable)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // The directory itself is locked: whoever removes the file that names the process lets nobody else in.
+        let locked = File::open(dir).map_err(unusable)?;
+        if flock(&locked, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);
             let pid = if pid.trim().is_empty() { "?".to_owned() } else { pid.trim().to_owned() };
@@ -65,7 +67,7 @@ impl DataLock {
             writeln!(file, "{}", std::process::id())
         };
         write(&mut file).map_err(unusable)?;
-        Ok(DataLock { _file: file })
+        Ok(DataLock { _dir: locked })
     }
 }
 
@@ -80,6 +82,8 @@ mod tests {
         let first = DataLock::take(dir.path()).unwrap();
         let error = DataLock::take(dir.path()).unwrap_err().to_string();
         assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        assert!(DataLock::take(dir.path()).is_err());
         drop(first);
         assert!(DataLock::take(dir.path()).is_ok());
     }

@@ -117,6 +117,7 @@ fn serve(listen: &ListenArgs, demo_args: Option<&DemoArgs>) -> anyhow::Result<()
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let query_runtime = queries.handle().clone();
     let outcome = io.block_on(async move {
+        let signals = Signals::listen().context("cannot listen for signals")?;
         let listeners = Listeners::bind(&config, demo_args.is_some()).await?;
         if demo_args.is_some() {
             demo::write_dashboard(&config.data)?;
@@ -143,7 +144,7 @@ fn serve(listen: &ListenArgs, demo_args: Option<&DemoArgs>) -> anyhow::Result<()
             shop = Some(task);
         }
         print(banner(&config, &server.addresses, demo_args.is_some()));
-        ended().await;
+        signals.received().await;
         tracing::info!("ending");
         if let (Some(task), Some(control)) = (shop, control) {
             control.stop();
@@ -162,17 +163,26 @@ fn lower_priority() {
     let _ = rustix::process::nice(10);
 }
 
-async fn ended() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        // Without handlers the system's default ends the process, and the log is replayed.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// What asks the process to end. Listened for before anybody is told that it runs.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 

@@ -54,14 +54,14 @@ impl std::error::Error for Refusal {}
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The disk said no.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}: {cause}", path.display())]
     Io {
         /// What was tried: "write", "rename", …
         action: &'static str,
         /// With which file.
         path: PathBuf,
         /// What the system answered.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A part is not what the manifest says it is.
     #[error("read part {}: {cause}", path.display())]
@@ -134,6 +134,6 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> StoreError {
         let path = path.to_owned();
-        move |source| StoreError::Io { action, path, source }
+        move |cause| StoreError::Io { action, path, cause }
     }
 }

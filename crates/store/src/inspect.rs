@@ -57,16 +57,28 @@ pub enum Depth {
 }
 
 impl StoreInspection {
+    /// Reads the manifest in `dir`; `None` if nothing of a store is there.
+    ///
+    /// # Errors
+    /// If there are parts without a manifest, or it is damaged or newer.
+    pub fn find(disk: Arc<dyn Disk>, dir: &Path) -> Result<Option<StoreInspection>, StoreError> {
+        let Some((manifest, text)) = Manifest::read(&*disk, dir)? else {
+            return match list_parts(&*disk, &parts_dir(dir))?.values().all(BTreeSet::is_empty) {
+                true => Ok(None),
+                false => Err(StoreError::ManifestMissing { path: Manifest::path(dir) }),
+            };
+        };
+        let files = Arc::new(Files::new(disk, FOOTER_BYTES_MAX));
+        Ok(Some(StoreInspection { dir: dir.to_owned(), files, manifest, text }))
+    }
+
     /// Reads the manifest in `dir`.
     ///
     /// # Errors
     /// If there is none, or it is damaged or newer.
     pub fn of(disk: Arc<dyn Disk>, dir: &Path) -> Result<StoreInspection, StoreError> {
-        let Some((manifest, text)) = Manifest::read(&*disk, dir)? else {
-            return Err(StoreError::ManifestMissing { path: Manifest::path(dir) });
-        };
-        let files = Arc::new(Files::new(disk, FOOTER_BYTES_MAX));
-        Ok(StoreInspection { dir: dir.to_owned(), files, manifest, text })
+        let missing = || StoreError::ManifestMissing { path: Manifest::path(dir) };
+        StoreInspection::find(disk, dir)?.ok_or_else(missing)
     }
 
     /// The manifest's bytes, as they were read.

@@ -124,7 +124,10 @@ impl PartEntry {
         if self.dead > 0 {
             let path = dead_path(&part.path, self.dead);
             let bytes = read(&*files.disk, &path).map_err(StoreError::io("read", &path))?;
-            part.dead = Seqs::decode(&bytes).map_err(|cause| StoreError::BadPart { path, cause })?;
+            part.dead = Seqs::decode(&bytes).map_err(|cause| {
+                let cause = format!("{cause}; restore the file from a backup");
+                StoreError::BadPart { path, cause }
+            })?;
         }
         Ok(part)
     }

@@ -91,7 +91,6 @@ pub struct Store {
     replay_bytes: AtomicU64,
     /// Set when a part may have gone from the snapshot: its file goes with the next manifest.
     pub(crate) parts_dropped: AtomicBool,
-    manifest_position: Offset,
     #[cfg(test)]
     pub(crate) hook: Mutex<Option<Hook>>,
 }
@@ -173,7 +172,6 @@ impl Store {
             hot_bytes: AtomicUsize::new(0),
             replay_bytes: AtomicU64::new(0),
             parts_dropped: AtomicBool::new(false),
-            manifest_position: manifest.position,
             #[cfg(test)]
             hook: Mutex::new(None),
         };
@@ -188,12 +186,6 @@ impl Store {
     /// The latest snapshot. Any thread, no lock.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()
-    }
-
-    /// The position of the manifest that was found at start. A log that ends before it is not the log of this
-    /// store: its next records would be taken for ones that are applied already, so do not serve.
-    pub fn manifest_position(&self) -> Offset {
-        self.manifest_position
     }
 
     /// Memory of all hot rows, estimated.

@@ -3,11 +3,11 @@
 use std::{path::Path, sync::Arc};
 
 use nowcast_disk::{Dice, MemDisk};
-use nowcast_model::Offset;
+use nowcast_model::{ManualClock, Offset};
 
 use super::{append, event, open, options, print, print_items, read_all, relaxed, rows, start};
 use crate::{
-    FormatError, LogError, LogOptions,
+    FormatError, Log, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FrameHeader},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, file_name},
 };
@@ -192,16 +192,19 @@ fn a_segment_that_was_cut_short_is_named() {
 }
 
 #[test]
-fn a_segment_whose_making_was_interrupted_goes() {
+fn a_segment_whose_making_was_interrupted_is_finished() {
     for len in [0, 1, 63] {
         let disk = written(options(), 5);
         let header =
             SegmentHeader { first: Offset::new(50), previous_end: Offset::new(50), log_id: 1, at_us: 0 };
         disk.put(&Path::new("/log").join(file_name(Offset::new(50))), header.encode()[..len].to_vec());
         let (log, recovery) = open(options(), &disk).unwrap();
-        assert_eq!((log.end().get(), recovery.damages, recovery.segments), (50, vec![], 1));
+        assert_eq!((log.end().get(), recovery.damages, recovery.segments), (50, vec![], 2));
         drop(log);
         assert_eq!(offsets_read(options(), &disk).len(), 5);
+        let (_, bytes) = segments(&disk).pop().unwrap();
+        let made = SegmentHeader::decode(bytes[..64].try_into().unwrap()).unwrap();
+        assert_eq!((made.first.get(), made.previous_end.get()), (50, 50));
     }
 }
 
@@ -223,9 +226,9 @@ fn newer_versions_and_other_logs_are_refused_untouched() {
         let before = broken.files();
         let error = open(options(), &broken).map(|_| ()).unwrap_err();
         assert_eq!(broken.files(), before);
-        let LogError::Corrupt { source, at, .. } = error else { panic!("{error}") };
+        let LogError::Corrupt { cause, at, .. } = error else { panic!("{error}") };
         assert_eq!(at, from as u64);
-        source
+        cause
     };
     let newer = FormatError::NewerVersion { found: 2, known: 1 };
     assert_eq!(with(0, &|bytes| bytes[8] = 2), newer);
@@ -278,4 +281,86 @@ fn frames_that_were_never_synced_are_cut_behind_a_hole() {
     let (_, recovery) = open(options.clone(), &after).unwrap();
     assert_eq!((recovery.end.get(), recovery.damages.len()), (10, 0));
     assert_eq!(offsets_read(options, &after), [0]);
+}
+
+#[test]
+fn damage_stays_damage_when_a_crash_follows_the_making_of_a_segment() {
+    let options = LogOptions { segment_bytes_max: 1 << 20, ..relaxed() };
+    let disk = MemDisk::new();
+    let (handle, _tail, _) = start(options.clone(), &disk);
+    for seed in 0..4 {
+        append(&handle, vec![rows(seed, 10)]).unwrap();
+    }
+    // Nothing in the frames says that they were durable; the name of the segment that was being made does.
+    let (path, mut bytes) = segments(&disk).remove(0);
+    let second = frames(&bytes)[1].0;
+    bytes[second + 70] ^= 1;
+    let broken = MemDisk::new();
+    broken.put(&path, bytes);
+    broken.put(&Path::new("/log").join(file_name(Offset::new(40))), vec![0; 20]);
+    for _ in 0..2 {
+        let (_, recovery) = open(options.clone(), &broken).unwrap();
+        assert_eq!((recovery.end.get(), recovery.cut, recovery.damages.len()), (40, None, 1));
+        assert_eq!((recovery.damages[0].first.get(), recovery.damages[0].end.get()), (10, 20));
+    }
+    assert_eq!(offsets_read(options, &broken), [0, 20, 30]);
+}
+
+#[test]
+fn a_segment_of_which_nothing_is_left_is_put_aside() {
+    let options = LogOptions { segment_bytes_max: 1 << 20, ..options() };
+    let disk = written(options.clone(), 1);
+    let (path, mut bytes) = segments(&disk).remove(0);
+    // Header and only frame broken, and the mark of the end gone.
+    let end = frames(&bytes)[1].0;
+    bytes.truncate(end);
+    bytes[40] ^= 1;
+    bytes[90] ^= 1;
+    let broken = MemDisk::new();
+    broken.put(&path, bytes);
+    for _ in 0..2 {
+        let (log, recovery) = open(options.clone(), &broken).unwrap();
+        assert_eq!((log.end().get(), recovery.end.get()), (0, 0), "{recovery:?}");
+    }
+    let aside = broken.files().into_iter().filter(|(path, _)| path.starts_with("/log/quarantine"));
+    assert!(aside.count() > 0);
+}
+
+#[test]
+fn headers_that_contradict_each_other_are_refused_untouched() {
+    let disk = written(options(), 40);
+    let files = segments(&disk);
+    // A segment with a broken header that begins inside of the one before it.
+    let mut inside = files[2].clone();
+    inside.1[33] ^= 1;
+    let first = SegmentHeader::decode(files[1].1[..64].try_into().unwrap()).unwrap().first;
+    disk.put(&Path::new("/log").join(file_name(Offset::new(first.get() + 1))), inside.1);
+    let before = disk.files();
+    assert!(matches!(
+        open(options(), &disk),
+        Err(LogError::Corrupt { cause: FormatError::OutOfOrder { .. }, .. })
+    ));
+    assert_eq!(disk.files(), before);
+    let header = SegmentHeader { first: Offset::new(5), previous_end: Offset::new(6), log_id: 1, at_us: 0 };
+    let error = SegmentHeader::decode(&header.encode()).unwrap_err();
+    assert_eq!(error, FormatError::BadField { field: "segment.previous_end", value: 6 });
+}
+
+#[test]
+fn a_log_that_does_not_hold_what_is_needed_is_refused_untouched() {
+    let disk = written(options(), 40);
+    let needs = |from, to| LogOptions { needed: Some(Offset::new(from)..Offset::new(to)), ..options() };
+    assert!(Log::open(needs(0, 400), disk.clone(), Arc::new(ManualClock::new(0))).is_ok());
+    let refused = |disk: &Arc<MemDisk>, from, to| {
+        let before = disk.files();
+        let error =
+            Log::open(needs(from, to), disk.clone(), Arc::new(ManualClock::new(0))).map(|_| ()).unwrap_err();
+        assert_eq!(disk.files(), before);
+        error.to_string()
+    };
+    let error = refused(&disk, 0, 401);
+    assert!(error.contains("/log is needed from offset 0 to 401, and goes from 0 to 400"), "{error}");
+    disk.delete(&segments(&disk)[0].0);
+    assert!(refused(&disk, 0, 1).contains("files of it are missing"));
+    assert!(refused(&MemDisk::new(), 0, 0).contains("files of it are missing"));
 }

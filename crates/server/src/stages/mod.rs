@@ -19,6 +19,7 @@ mod listen;
 mod live;
 mod metrics_table;
 mod once;
+mod open;
 mod own_tables;
 mod rates;
 mod rejected;
@@ -36,13 +37,12 @@ use std::{
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use nowcast_disk::{Disk, RealDisk};
 use nowcast_feed::{FeedLimits, FeedState};
-use nowcast_log::{Durability, Log, LogHandle, LogOptions};
+use nowcast_log::LogHandle;
 use nowcast_model::{Clock, Epoch, SteadyClock};
 use nowcast_query::{QueryEngine, QueryOptions};
 use nowcast_sources::{Sink, ilp_tcp};
-use nowcast_store::{SeenLimits, Store, StoreOptions};
+use nowcast_store::Store;
 use nowcast_views::{Engine, EngineStats, LiveTables, ViewLimits};
 use tokio::{
     runtime::Handle,
@@ -140,43 +140,16 @@ impl Server {
             },
             free_bytes_min: raw.disk.free_bytes_min,
         };
-        let store_options = StoreOptions {
-            hot_bytes_max,
-            seen: seen_limits(&config),
-            footer_bytes_max: raw.memory.footer_bytes_max,
-            ..StoreOptions::default()
-        };
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-        let store_dir = config.data.join("store");
-        let (store, replay_from) =
-            Store::open(&store_dir, store_options, Arc::clone(&disk), Arc::clone(&clock))
-                .context("cannot open the store")?;
-        let (log, recovery) =
-            Log::open(log_options(&config), disk, Arc::clone(&clock)).context("cannot open the log")?;
-        if let Some(cut) = &recovery.cut {
-            tracing::warn!(
-                ?cut,
-                "the log ended in the middle of a write that nobody was told of; it was cut"
-            );
-        }
-        for damage in &recovery.damages {
-            tracing::error!(?damage, "records of the log are damaged and were set aside");
-        }
+        let open::Opened { store, log, recovery, replay_from, replay_end } =
+            open::open(&config, hot_bytes_max, &clock)?;
         let damages = recovery.damages.iter().map(ToString::to_string).collect();
         let system = Arc::new(System::new(Arc::clone(&store), &recovery.damages));
         // What `now()`, ticks and arrivals go by. A clock that was set back, before this start or later, stands still
         // at the newest record. Ages go by the machine's: what a clock that ran ahead shows is not believed longer
         // than it shows it.
         let steady: Arc<dyn Clock> = Arc::new(SteadyClock::new(Arc::clone(&clock), log.at_us()));
-        let end = log.end();
-        anyhow::ensure!(
-            store.manifest_position() <= end,
-            "the store in {} has rows up to {}, its log ends at {end}: files of the log are missing; restore them, \
-             or begin with an empty directory",
-            config.data.display(),
-            store.manifest_position(),
-        );
-        let (log, tail) = log.start(replay_from.min(end)).context("cannot start the log")?;
+        let end = replay_end;
+        let (log, tail) = log.start(replay_from).context("cannot start the log")?;
         let (room_sender, room) = watch::channel(room_limits.look(&store, &config.data));
         let health = Arc::new(Health::new(log.clone(), room.clone(), damages));
 
@@ -367,24 +340,6 @@ impl Server {
             tracing::info!("the last flush takes too long; the next start replays the log");
         }
     }
-}
-
-fn log_options(config: &Config) -> LogOptions {
-    let raw = &config.raw.log;
-    let mut options = LogOptions::new(config.data.join("log"));
-    options.segment_bytes_max = raw.segment_bytes_max;
-    options.ring_bytes_max = raw.ring_bytes_max;
-    options.keep_us = i64::try_from(raw.keep_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    if raw.durability == "relaxed" {
-        options.durability = Durability::Relaxed;
-    }
-    options
-}
-
-fn seen_limits(config: &Config) -> SeenLimits {
-    let raw = &config.raw.idempotency;
-    let age_us_max = i64::try_from(raw.keep_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-    SeenLimits { count_max: raw.keys_max, age_us_max }
 }
 
 fn feed_limits(config: &Config) -> FeedLimits {

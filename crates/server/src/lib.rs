@@ -14,6 +14,7 @@ pub mod generate;
 pub mod http;
 pub mod lock;
 pub mod log_command;
+mod memory;
 pub mod pg;
 pub mod records;
 pub mod run;

@@ -56,6 +56,7 @@ use crate::{
     generate::Control,
     http::{self, App, Guard},
     lock::DataLock,
+    memory,
     pg::{self, PgCatalog},
     sql::Sql,
 };
@@ -355,15 +356,8 @@ fn feed_limits(config: &Config) -> FeedLimits {
 
 /// A setting, or an eighth of what the process may use of the machine's memory.
 fn or_share(setting: usize) -> usize {
-    if setting > 0 {
-        return setting;
+    match setting {
+        0 => (memory::usable_bytes() / 8).max(64 << 20),
+        set => set,
     }
-    let cgroup = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    let cgroup = cgroup.and_then(|text| text.trim().parse::<usize>().ok());
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-        line.split_whitespace().nth(1)?.parse::<usize>().ok()?.checked_mul(1_024)
-    });
-    let bytes = cgroup.into_iter().chain(machine).min().unwrap_or(2 << 30);
-    (bytes / 8).max(64 << 20)
 }

@@ -3,7 +3,10 @@
 //! Another process is measured by its `stat`, in ticks of 10 ms, threads that have ended included. This one is
 //! measured by its threads' `schedstat`, in nanoseconds, since it is measured in short pieces.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 
@@ -42,11 +45,28 @@ pub(crate) fn of_family(pid: u32) -> anyhow::Result<f64> {
 
 /// What the threads of this process used, those that have ended excluded.
 pub(crate) fn of_own_threads() -> anyhow::Result<f64> {
+    // The kernel adds up what the running thread used when it schedules: without this, some milliseconds late.
+    std::thread::yield_now();
     let mut nanoseconds = 0;
     for entry in fs::read_dir("/proc/self/task")? {
         nanoseconds += schedstat(&entry?.path().join("schedstat"))?;
     }
     Ok(nanoseconds as f64 / 1e9)
+}
+
+/// What a piece of work in this process took.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Took {
+    pub(crate) elapsed: Duration,
+    /// Of all threads that are still there.
+    pub(crate) cpu_s: f64,
+}
+
+/// Runs `work`.
+pub(crate) fn timed<T>(work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<(T, Took)> {
+    let (began, before) = (Instant::now(), of_own_threads()?);
+    let out = work()?;
+    Ok((out, Took { cpu_s: of_own_threads()? - before, elapsed: began.elapsed() }))
 }
 
 fn schedstat(path: &std::path::Path) -> anyhow::Result<u64> {

@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_tungstenite::{connect_async, tungstenite::ClientRequestBuilder, tungstenite::Message};
 
-use crate::{Place, machine, note, print, server::Server, thousands};
+use crate::{Place, machine, median, note, print, server::Server, thousands};
 
 const QUERY: &str = "SELECT host, count(*) AS n, max(v) AS newest FROM fresh GROUP BY host";
 
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &FreshnessArgs) -> anyhow::Result<()> {
     let mut runs = Vec::new();
     for number in 1..=args.runs {
         note(&format!("run {number} of {}", args.runs));
-        let server = Server::start(&binary, args.place.temp_dir()?, &[])?;
+        let server = Server::start(&binary, args.place.temp_dir()?, &[], None)?;
         runs.push(runtime.block_on(one(args, &server))?);
     }
     print(&format!(
@@ -257,10 +257,4 @@ fn note_newest(
         *slot = row[value].as_i64().with_context(|| format!("no number in {row}"))?;
     }
     Ok(())
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }

@@ -13,25 +13,23 @@
 use std::{
     io::Write,
     net::TcpStream,
-    sync::{Arc, mpsc},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use clap::Args;
-use nowcast_log::{Log, LogHandle, LogOptions, RealDisk};
-use nowcast_model::{Clock, Item, SystemClock};
-use nowcast_sources::{
-    Decoded, Precision,
-    ilp_tcp::IlpOptions,
-    line::{LineDecoder, LineOptions},
+
+use crate::{
+    Place, cpu, machine,
+    memory_group::{MemoryGroup, parse_bytes},
+    note,
+    pipeline::{Decoder, Logging, in_chunks},
+    postgres, print,
+    server::Server,
+    thousands,
+    tsbs::Rows,
 };
-use nowcast_store::{Store, StoreOptions};
-
-use crate::{Place, cpu, machine, note, postgres, print, server::Server, thousands, tsbs::Rows};
-
-/// Rows made at a time: 35 MB of lines.
-pub(crate) const CHUNK_ROWS: usize = 100_000;
 
 /// The long form: so many rows, and so little room for rows in memory that they are flushed again and again.
 const LONG_ROWS: usize = 20_000_000;
@@ -51,6 +49,9 @@ pub(crate) struct IngestArgs {
     /// Seed of the rows
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// Measure the server alone, in a control group with so much memory (`1GiB`) and with the default settings
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
+    memory_max: Option<u64>,
     #[command(flatten)]
     place: Place,
 }
@@ -70,6 +71,10 @@ pub(crate) fn run(args: &IngestArgs) -> anyhow::Result<()> {
     anyhow::ensure!(count > 0, "there is nothing to measure in 0 rows");
     let binary = args.place.nowcast()?;
     let rows = || Rows::new(args.scale, args.seed);
+
+    if let Some(bytes_max) = args.memory_max {
+        return limited(args, &binary, rows(), count, bytes_max);
+    }
 
     note("parsing");
     let parsed = parse(rows(), count)?;
@@ -114,65 +119,26 @@ pub(crate) fn run(args: &IngestArgs) -> anyhow::Result<()> {
 }
 
 /// Runs `work` on each chunk of lines. CPU and time of `work` alone.
-fn in_chunks(
-    mut rows: Rows,
+fn measured_in_chunks(
+    rows: Rows,
     count: usize,
     mut work: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Measured> {
     let mut measured = Measured { cpu_s: 0.0, elapsed: Duration::ZERO, bytes: 0 };
-    let mut lines = Vec::new();
-    let mut left = count;
-    while left > 0 {
-        let chunk = left.min(CHUNK_ROWS);
-        lines.clear();
-        rows.lines(chunk, &mut lines);
-        let (began, before) = (Instant::now(), cpu::of_own_threads()?);
-        work(&lines)?;
-        measured.cpu_s += cpu::of_own_threads()? - before;
-        measured.elapsed += began.elapsed();
+    in_chunks(rows, count, |lines| {
+        let ((), took) = cpu::timed(|| work(lines))?;
+        measured.cpu_s += took.cpu_s;
+        measured.elapsed += took.elapsed;
         measured.bytes += lines.len() as u64;
-        left -= chunk;
-    }
+        Ok(())
+    })?;
     Ok(measured)
-}
-
-/// Decodes as a connection does: in pieces of a read, handed on in batches of its size.
-struct Decoder {
-    decoder: LineDecoder,
-    options: IlpOptions,
-}
-
-impl Decoder {
-    fn new() -> Decoder {
-        let now_us = SystemClock.now_us();
-        let decoder = LineDecoder::new(&LineOptions::new(Precision::Nanoseconds, now_us));
-        Decoder { decoder, options: IlpOptions::default() }
-    }
-
-    fn decode(
-        &mut self,
-        lines: &[u8],
-        mut each: impl FnMut(Decoded) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let mut bad = None;
-        for piece in lines.chunks(self.options.read_bytes) {
-            let now_us = self.options.clock.now_us();
-            self.decoder.feed(piece, now_us, &mut |error| bad = Some(error))?;
-            let is_full = self.decoder.rows() >= self.options.batch_rows_max
-                || self.decoder.bytes() >= self.options.batch_bytes_max;
-            if is_full {
-                each(self.decoder.take())?;
-            }
-        }
-        each(self.decoder.take())?;
-        bad.map_or(Ok(()), |error| Err(error).context("a line was refused"))
-    }
 }
 
 fn parse(rows: Rows, count: usize) -> anyhow::Result<Measured> {
     let mut decoder = Decoder::new();
     let mut decoded = 0;
-    let measured = in_chunks(rows, count, |lines| {
+    let measured = measured_in_chunks(rows, count, |lines| {
         decoder.decode(lines, |batches| {
             decoded += batches.rows();
             drop(std::hint::black_box(batches));
@@ -185,91 +151,84 @@ fn parse(rows: Rows, count: usize) -> anyhow::Result<Measured> {
 
 fn parse_and_log(args: &IngestArgs, rows: Rows, count: usize) -> anyhow::Result<Measured> {
     let dir = args.place.temp_dir()?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, _) = Store::open(
-        &dir.path().join("store"),
-        StoreOptions::default(),
-        Arc::new(RealDisk),
-        Arc::clone(&clock),
-    )?;
-    let (log, _) = Log::open(LogOptions::new(dir.path().join("log")), Arc::new(RealDisk), clock)?;
-    let from = log.end();
-    // Nobody reads the tail: what applying costs is measured with the server.
-    let (log, _tail) = log.start(from)?;
-    let mut decoder = Decoder::new();
-    let (sender, durable) = mpsc::channel();
-    let measured = in_chunks(rows, count, |lines| {
-        let mut waiting = 0;
-        decoder.decode(lines, |decoded| {
-            if decoded.rows() > 0 {
-                append(&store, &log, decoded, &sender)?;
-                waiting += 1;
-            }
-            Ok(())
-        })?;
-        for _ in 0..waiting {
-            durable.recv()??;
-        }
+    let mut logging = Logging::start(dir.path())?;
+    let measured = measured_in_chunks(rows, count, |lines| {
+        logging.take(lines)?;
         // As the server does once rows are flushed; keeps the disk from filling up.
+        let log = logging.log.handle();
         log.drop_before(log.end());
         Ok(())
     })?;
+    let log = logging.log.handle();
     let logged = log.status().rows;
     log.stop();
     anyhow::ensure!(logged >= count as u64, "{logged} rows were logged of {count}");
     Ok(measured)
 }
 
-type Outcome = Result<nowcast_log::Committed, nowcast_log::LogError>;
-
-fn append(
-    store: &Store,
-    log: &LogHandle,
-    decoded: Decoded,
-    done: &mpsc::Sender<Outcome>,
-) -> anyhow::Result<()> {
-    let bytes = decoded.batches.iter().map(nowcast_model::Batch::bytes).sum();
-    let items = decoded.batches.into_iter().map(Item::Rows).collect();
-    let done = done.clone();
-    let enqueue = |items| {
-        // The receiver waits for every outcome.
-        log.append(items, None, bytes, Box::new(move |outcome| drop(done.send(outcome))));
-    };
-    store
-        .registry()
-        .admit(items, enqueue)
-        .map_err(|refusal| anyhow::anyhow!("rows were refused: {refusal:?}"))
-}
-
-fn queryable(
-    args: &IngestArgs,
-    binary: &std::path::Path,
-    mut rows: Rows,
-    count: usize,
-) -> anyhow::Result<(Measured, String)> {
-    let settings = [("NOWCAST_MEMORY_HOT_BYTES_MAX", LONG_HOT_BYTES_MAX.to_string())];
-    let settings = if args.long { &settings[..] } else { &[] };
-    let server = Server::start(binary, args.place.temp_dir()?, settings)?;
+/// Sends all rows over one connection and waits until they are all there.
+fn send(server: &Server, rows: Rows, count: usize) -> anyhow::Result<Measured> {
     let mut socket = TcpStream::connect(&server.ilp).context("cannot connect to the server")?;
     let (began, before) = (Instant::now(), server.cpu()?);
-    let mut lines = Vec::new();
-    let (mut left, mut bytes) = (count, 0);
-    while left > 0 {
-        let chunk = left.min(CHUNK_ROWS);
-        lines.clear();
-        rows.lines(chunk, &mut lines);
-        socket.write_all(&lines).context("the server closed the connection")?;
+    let mut bytes = 0;
+    in_chunks(rows, count, |lines| {
         bytes += lines.len() as u64;
-        left -= chunk;
-    }
+        socket.write_all(lines).context("the server closed the connection")
+    })?;
     server.wait_for_rows("cpu", count as u64)?;
-    let measured = Measured { cpu_s: server.cpu()? - before, elapsed: began.elapsed(), bytes };
-    let told = format!(
+    Ok(Measured { cpu_s: server.cpu()? - before, elapsed: began.elapsed(), bytes })
+}
+
+/// What the server did meanwhile.
+fn told(server: &Server) -> anyhow::Result<String> {
+    Ok(format!(
         "The server: {} flushes meanwhile, {} parts, {} fdatasyncs, memory at most {} MiB.",
         server.metric("nowcast_store_flushes_total")?,
         server.metric("nowcast_store_parts")?,
         thousands(server.metric("nowcast_log_syncs_total")?),
         thousands(server.memory_peak()? >> 20)
-    );
-    Ok((measured, told))
+    ))
+}
+
+fn queryable(
+    args: &IngestArgs,
+    binary: &Path,
+    rows: Rows,
+    count: usize,
+) -> anyhow::Result<(Measured, String)> {
+    let settings = [("NOWCAST_MEMORY_HOT_BYTES_MAX", LONG_HOT_BYTES_MAX.to_string())];
+    let settings = if args.long { &settings[..] } else { &[] };
+    let server = Server::start(binary, args.place.temp_dir()?, settings, None)?;
+    Ok((send(&server, rows, count)?, told(&server)?))
+}
+
+/// The server alone, which may use `bytes_max` of memory and knows it from its control group only.
+fn limited(args: &IngestArgs, binary: &Path, rows: Rows, count: usize, bytes_max: u64) -> anyhow::Result<()> {
+    let group = MemoryGroup::make(bytes_max)?;
+    note(&format!("sending to the server, in {group}"));
+    let server = Server::start(binary, args.place.temp_dir()?, &[], Some(&group))?;
+    let sent = send(&server, rows, count);
+    let kills = group.kills()?;
+    anyhow::ensure!(kills == 0, "the kernel killed the server, which needed more than {bytes_max} bytes");
+    let measured = sent?;
+    print(&format!(
+        "{} rows of TSBS cpu-only, {} hosts, into a server limited to {} MiB by {group}; {}",
+        thousands(count as u64),
+        thousands(args.scale as u64),
+        thousands(bytes_max >> 20),
+        machine()
+    ));
+    print("");
+    print(&format!(
+        "{} rows/CPU-s, {:.2} CPU s, {:.2} s elapsed, not killed",
+        thousands((count as f64 / measured.cpu_s) as u64),
+        measured.cpu_s,
+        measured.elapsed.as_secs_f64()
+    ));
+    print(&told(&server)?);
+    print(&format!(
+        "The group: {} MiB at most, files that the kernel caches included.",
+        thousands(group.peak_bytes()? >> 20)
+    ));
+    Ok(())
 }

@@ -3,9 +3,15 @@
 //! | module | |
 //! |---|---|
 //! | `tsbs` | the rows: TSBS `cpu-only`, seeded |
+//! | `disorder` | the same, some of them late |
+//! | `pipeline` | rows decoded, admitted and logged in this process |
 //! | `ingest` | rows per server CPU-second, from parsing alone to queryable, and PostgreSQL's `COPY` |
+//! | `order` | what late rows and more connections cost |
+//! | `append`, `replay` | the log: beside `dd`, and beside a scan that only holds checksums |
+//! | `query` | aggregates over parts, beside plain DataFusion and DuckDB |
 //! | `freshness` | from a row's `write()` to the message that shows it |
 //! | `server`, `postgres` | the programs that are measured, each in a directory of its own |
+//! | `memory_group` | a bound on what one of them may use |
 //! | `cpu` | what they used, by `/proc` |
 //!
 //! What is not here: assertions. Timings are printed, never tested; a figure that was not measured is not printed.
@@ -18,10 +24,17 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 
+mod append;
 mod cpu;
+mod disorder;
 mod freshness;
 mod ingest;
+mod memory_group;
+mod order;
+mod pipeline;
 mod postgres;
+mod query;
+mod replay;
 mod server;
 mod tsbs;
 
@@ -41,6 +54,14 @@ struct Cli {
 enum Command {
     /// Rows per server CPU-second: parsed, logged, queryable, and PostgreSQL's COPY of the same rows
     Ingest(ingest::IngestArgs),
+    /// What late rows and more connections cost a durable ingest
+    Order(order::OrderArgs),
+    /// Append bandwidth of the log, beside dd
+    Append(append::AppendArgs),
+    /// Replay of the log, beside a scan that only holds its checksums
+    Replay(replay::ReplayArgs),
+    /// Time-bucket aggregates over 10 million rows in parts, beside plain DataFusion and DuckDB
+    Query(query::QueryArgs),
     /// Time from a row's write() to the WebSocket message that shows it
     Freshness(freshness::FreshnessArgs),
 }
@@ -79,6 +100,10 @@ impl Place {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Ingest(args) => ingest::run(&args),
+        Command::Order(args) => order::run(&args),
+        Command::Append(args) => append::run(&args),
+        Command::Replay(args) => replay::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Freshness(args) => freshness::run(&args),
     };
     match outcome {
@@ -99,6 +124,12 @@ fn print(line: &str) {
 /// A line about how it goes.
 fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
 }
 
 /// `1234567` as `1,234,567`.

@@ -22,8 +22,9 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::{
     cpu,
-    ingest::{CHUNK_ROWS, Measured},
+    ingest::Measured,
     is_executable,
+    pipeline::CHUNK_ROWS,
     tsbs::{FIELD_NAMES, Rows, TAGS},
 };
 

@@ -12,7 +12,7 @@ use anyhow::Context;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::cpu;
+use crate::{cpu, memory_group::MemoryGroup};
 
 /// How long nothing may come in before a measurement is given up.
 const STUCK: Duration = Duration::from_secs(60);
@@ -27,10 +27,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts `binary serve`. `settings` are `NOWCAST_…` variables; those of the environment do not count.
-    pub(crate) fn start(binary: &Path, dir: TempDir, settings: &[(&str, String)]) -> anyhow::Result<Server> {
+    /// Starts `binary serve`, within `group` if there is one. `settings` are `NOWCAST_…` variables; those of the
+    /// environment do not count.
+    pub(crate) fn start(
+        binary: &Path,
+        dir: TempDir,
+        settings: &[(&str, String)],
+        group: Option<&MemoryGroup>,
+    ) -> anyhow::Result<Server> {
         let log = dir.path().join("server.log");
-        let mut command = Command::new(binary);
+        let mut command = match group {
+            Some(group) => group.command(binary),
+            None => Command::new(binary),
+        };
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("NOWCAST_")) {
                 command.env_remove(name);

@@ -100,6 +100,11 @@ impl Rows {
         }
     }
 
+    /// The host whose row comes next, counted from 0.
+    pub(crate) fn next_host(&self) -> usize {
+        self.next_host
+    }
+
     /// Appends `rows` lines of CSV: the time, the tags, the fields.
     pub(crate) fn csv(&mut self, rows: usize, out: &mut Vec<u8>) {
         for _ in 0..rows {
@@ -171,9 +176,13 @@ fn step(field: &mut f32, random: &mut Random, out: &mut Vec<u8>) {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers from a seed, whatever libraries do.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
     fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.0;
@@ -182,7 +191,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 

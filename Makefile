@@ -31,10 +31,10 @@ browser-test: ## the page in Chromium
 web: ## the page, into web/dist
 	@xtask/test.sh web
 
-bench: ## ingest and freshness, the short form
+bench: ## ingest, the log, queries and freshness, the short form
 	@xtask/bench.sh
 
-bench-long: ## the same over 20 million rows, with flushes
+bench-long: ## the same, ingest over 20 million rows, and in 1 GiB of memory
 	@xtask/bench.sh --long
 
 clean: ## built pages and test leftovers; compiled dependencies stay in their cache

@@ -29,8 +29,8 @@ const CONNECTIONS: [usize; 2] = [1, 4];
 
 #[derive(Debug, Args)]
 pub(crate) struct OrderArgs {
-    /// Rows of each cell; their lines are held in memory
-    #[arg(long, value_name = "N", default_value_t = 2_000_000, value_parser = clap::value_parser!(u64).range(1..))]
+    /// Rows of each cell; their lines, 345 bytes each, are held in memory
+    #[arg(long, value_name = "N", default_value_t = 4_000_000, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
     /// Rounds, each of four cells
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -39,7 +39,7 @@ pub(crate) struct OrderArgs {
     #[arg(long, value_name = "HOSTS", default_value_t = 4_000)]
     scale: usize,
     /// Room for rows in memory, in MiB: past it the server flushes
-    #[arg(long, value_name = "MIB", default_value_t = 32)]
+    #[arg(long, value_name = "MIB", default_value_t = 16)]
     hot_mib_max: u64,
     /// Seed of the rows and of what is late
     #[arg(long, value_name = "N", default_value_t = 1)]

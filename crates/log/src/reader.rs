@@ -23,29 +23,39 @@ const READ_BYTES: usize = 1 << 20;
 pub(crate) struct Window {
     file: Box<dyn DiskFile>,
     buffer: Vec<u8>,
-    /// Where in the file `buffer` begins.
+    /// Where in the file `buffer` begins, and how much of it was read.
     start: u64,
+    filled: usize,
 }
 
 impl Window {
     pub(crate) fn new(file: Box<dyn DiskFile>) -> Window {
-        Window { file, buffer: Vec::new(), start: 0 }
+        Window { file, buffer: Vec::new(), start: 0, filled: 0 }
     }
 
     /// The `len` bytes from `at` on, all of which lie below `limit`, the end of what may be read.
     pub(crate) fn get(&mut self, at: u64, len: usize, limit: u64) -> io::Result<&[u8]> {
-        let held = at >= self.start && at + len as u64 <= self.start + self.buffer.len() as u64;
-        if !held {
-            let wanted = len.max(READ_BYTES).min(usize::try_from(limit - at).unwrap_or(usize::MAX));
-            // Emptied first: should the read fail, nothing half-read is held.
-            self.buffer.clear();
-            if self.buffer.capacity() > 4 * READ_BYTES && wanted <= READ_BYTES {
-                self.buffer.shrink_to(READ_BYTES);
+        let end = at + len as u64;
+        let held_end = self.start + self.filled as u64;
+        if at < self.start || end > held_end {
+            // A header's read brings the beginning of its body: only the rest is read, behind it.
+            let is_held =
+                (self.start..held_end).contains(&at) && at - self.start <= FRAME_HEADER_BYTES as u64;
+            if !is_held {
+                (self.start, self.filled) = (at, 0);
             }
-            let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.resize(wanted, 0);
-            self.file.read_at(&mut buffer, at)?;
-            (self.buffer, self.start) = (buffer, at);
+            let until = end.max((self.start + READ_BYTES as u64).min(limit));
+            let wanted = (until - self.start) as usize;
+            if self.buffer.len() < wanted {
+                // Only growth is filled with zeros: what is read over need not be.
+                self.buffer.resize(wanted, 0);
+            } else if self.buffer.len() > 4 * READ_BYTES && wanted <= READ_BYTES {
+                self.buffer.truncate(READ_BYTES);
+                self.buffer.shrink_to_fit();
+            }
+            // Should the read fail, what was held before is.
+            self.file.read_at(&mut self.buffer[self.filled..wanted], self.start + self.filled as u64)?;
+            self.filled = wanted;
         }
         let from = (at - self.start) as usize;
         Ok(&self.buffer[from..from + len])

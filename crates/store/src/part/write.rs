@@ -136,7 +136,14 @@ fn properties(schema: &TableSchema, many_valued: &[usize]) -> WriterProperties {
     for (index, column) in schema.columns.iter().enumerate() {
         let path = || ColumnPath::from(column.name.to_string());
         match column.ty {
-            ColumnType::Symbol | ColumnType::Varchar => {
+            // Numbers that people write down repeat themselves more often than not; a column that does not
+            // falls back to plain values by itself.
+            ColumnType::Symbol
+            | ColumnType::Varchar
+            | ColumnType::Byte
+            | ColumnType::Short
+            | ColumnType::Int
+            | ColumnType::Long => {
                 builder = builder.set_column_dictionary_enabled(path(), true);
             }
             ColumnType::Timestamp | ColumnType::TimestampNs | ColumnType::Date => {

@@ -11,12 +11,13 @@ use std::{
     io::{self, Read},
     path::Path,
     process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use clap::Args;
-use nowcast_log::LogOptions;
+use nowcast_log::{LogOptions, RealDisk};
 use nowcast_model::{Item, SystemClock};
 use nowcast_store::{Store, StoreOptions};
 
@@ -101,8 +102,12 @@ pub(crate) fn run(args: &AppendArgs) -> anyhow::Result<()> {
 /// A record of TSBS rows whose frame has nearly `group_bytes`.
 fn group(args: &AppendArgs, group_bytes: u64) -> anyhow::Result<Group> {
     let dir = args.place.temp_dir()?;
-    let (store, _) =
-        Store::open(&dir.path().join("store"), StoreOptions::default(), Arc::new(RealDisk), Arc::new(SystemClock))?;
+    let (store, _) = Store::open(
+        &dir.path().join("store"),
+        StoreOptions::default(),
+        Arc::new(RealDisk),
+        Arc::new(SystemClock),
+    )?;
     let items = |rows: usize| -> anyhow::Result<Vec<Item>> {
         let mut lines = Vec::new();
         Rows::new(4_000, 1).lines(rows, &mut lines);

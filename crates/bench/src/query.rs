@@ -22,6 +22,7 @@ use arrow::{
 };
 use clap::Args;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use nowcast_log::RealDisk;
 use nowcast_model::{Clock, Item, Record, SystemClock};
 use nowcast_query::{QueryContext, QueryEngine, QueryOptions};
 use nowcast_store::{Snapshot, Store, StoreOptions};
@@ -179,7 +180,8 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<()> {
 /// Puts all rows into a store in `dir`, flushed, and into `file`.
 fn write(args: &QueryArgs, dir: &Path, file: &Path) -> anyhow::Result<Arc<Store>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (store, _) = Store::open(&dir.join("store"), StoreOptions::default(), Arc::new(RealDisk), Arc::clone(&clock))?;
+    let (store, _) =
+        Store::open(&dir.join("store"), StoreOptions::default(), Arc::new(RealDisk), Arc::clone(&clock))?;
     let mut decoder = Decoder::new();
     let mut plain: Option<ArrowWriter<File>> = None;
     in_chunks(Rows::new(args.scale, args.seed), args.rows, |lines| {

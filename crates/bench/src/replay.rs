@@ -164,7 +164,8 @@ fn read(log: &Log) -> anyhow::Result<(u64, u64)> {
 fn apply(args: &ReplayArgs, log: &Log) -> anyhow::Result<Took> {
     let records = log.read_from(Offset::ZERO)?.collect::<Result<Vec<Record>, _>>()?;
     let dir = args.place.temp_dir()?;
-    let (store, _) = Store::open(dir.path(), StoreOptions::default(), Arc::new(RealDisk), Arc::new(SystemClock))?;
+    let (store, _) =
+        Store::open(dir.path(), StoreOptions::default(), Arc::new(RealDisk), Arc::new(SystemClock))?;
     let ((), took) = timed(|| {
         for record in &records {
             // The changes are handed on to live queries, of which there are none.

@@ -2,6 +2,7 @@
 
 #![no_main]
 
+use arrow::array::Array;
 use libfuzzer_sys::fuzz_target;
 use nowcast_log::fuzz::{decode_record, encode_record};
 use nowcast_model::Item;
@@ -9,6 +10,12 @@ use nowcast_model::Item;
 fuzz_target!(|input: &[u8]| {
     let Ok((record, bytes)) = decode_record(input) else { return };
     assert!(bytes <= input.len(), "{bytes} of {} bytes were taken", input.len());
+    for item in &record.items {
+        let Item::Rows(batch) = item else { continue };
+        for column in batch.rows.columns() {
+            column.to_data().validate_full().expect("what was read is what Arrow's own check lets pass");
+        }
+    }
     let written = encode_record(&record).expect("what was read can be written");
     let (again, taken) = decode_record(&written).expect("what was written can be read");
     assert_eq!(taken, written.len());

@@ -131,6 +131,36 @@ fn a_dictionary_that_is_mostly_unused_is_made_compact() {
     assert!(bytes.len() < 300, "{}", bytes.len());
 }
 
+/// Arrow's own check of all that was read.
+fn check_arrays(record: &Record) {
+    for item in &record.items {
+        let Item::Rows(batch) = item else { continue };
+        batch.rows.columns().iter().for_each(|column| column.to_data().validate_full().unwrap());
+    }
+}
+
+#[test]
+fn a_key_that_has_no_value_is_refused_unless_its_row_is_null() {
+    let read = |keys: [i32; 3], is_null: bool| {
+        let values: StringArray = ["a", "b"].into_iter().map(Some).collect();
+        let marked: Vec<Option<i32>> = vec![Some(1), Some(0), (!is_null).then_some(1)];
+        let array: ArrayRef =
+            Arc::new(DictionaryArray::new(Int32Array::from(marked.clone()), Arc::new(values)));
+        let mut bytes = encode(&record_of(vec![rows_of(batch_of(vec![("s".to_owned(), array)]))]));
+        let as_bytes = |keys: [i32; 3]| keys.map(i32::to_le_bytes).concat();
+        let written = as_bytes([1, 0, i32::from(!is_null)]);
+        let at = bytes.windows(12).position(|window| *window == written).unwrap();
+        bytes[at..at + 12].copy_from_slice(&as_bytes(keys));
+        decode_record(&bytes).map(|(record, _)| check_arrays(&record))
+    };
+    assert_eq!(read([1, 1, 1], false), Ok(()));
+    for keys in [[2, 0, 0], [0, -1, 0], [0, 0, i32::MAX], [i32::MIN, 0, 0]] {
+        assert!(matches!(read(keys, false), Err(FormatError::BadColumn(_))), "{keys:?}");
+    }
+    assert_eq!(read([1, 0, -1], true), Ok(()));
+    assert!(matches!(read([1, 2, -1], true), Err(FormatError::BadColumn(_))));
+}
+
 #[test]
 fn nulls_among_dictionary_values_become_null_rows() {
     let values = StringArray::from(vec![Some("a"), None]);
@@ -248,6 +278,7 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok((record, _)) = decode_record(&bytes) {
+            check_arrays(&record);
             let _ = format!("{record:?}");
         }
     }

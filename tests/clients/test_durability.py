@@ -98,3 +98,63 @@ def test_with_dedup_keys_whoever_is_not_sure_writes_again(own_server):
     server.start()
     assert server.post("/write", "".join(lines).encode())[0] == 204
     assert server.exec("SELECT count(), count(DISTINCT id), sum(id) FROM sure") == expected
+
+
+def refused(server):
+    """What a start says that fails; nothing of the data is changed by it."""
+    import subprocess
+    from conftest import BINARY
+
+    def files():
+        return {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file() and path.name != "lock"}
+
+    before = files()
+    arguments = [BINARY, "serve", "--data", str(server.data), "--http", "127.0.0.1:0", "--ilp", "off", "--pg", "off"]
+    start = subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+    assert start.returncode == 1, start.stdout
+    assert files() == before
+    return start.stderr
+
+
+def test_a_log_that_lost_files_is_no_empty_server(own_server, tmp_path):
+    server = own_server()
+    assert server.post("/write", b"kept v=1i 1000000000\n")[0] == 204
+    server.kill()
+    # Nothing is in parts yet: all there is of the row is in the log.
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for segment in (server.data / "log").glob("*.log"):
+        segment.rename(aside / segment.name)
+    assert "files of it are missing" in refused(server)
+    for segment in aside.iterdir():
+        segment.rename(server.data / "log" / segment.name)
+    server.start()
+    assert server.exec("SELECT v FROM kept") == [[1]]
+    # Now it is in a part, and the log must reach as far as the parts do.
+    server.stop()
+    [log] = (server.data / "log").glob("*.log")
+    whole = log.read_bytes()
+    log.write_bytes(whole[:64])
+    said = refused(server)
+    assert "is needed from offset" in said and "backup" in said
+    log.write_bytes(whole)
+    server.start()
+    assert server.exec("SELECT v FROM kept") == [[1]]
+
+
+def test_a_relaxed_log_goes_on_where_the_store_is(own_server):
+    server = own_server(env={"NOWCAST_LOG_DURABILITY": "relaxed"})
+    assert server.post("/write", b"kept v=1i 1000000000\nkept v=2i 2000000000\n")[0] == 204
+    server.stop()
+    # What a loss of power may do: the rows are in a part that was synced, the log was not.
+    [log] = (server.data / "log").glob("*.log")
+    log.write_bytes(log.read_bytes()[:64])
+    server.start()
+    assert server.post("/write", b"kept v=3i 3000000000\n")[0] == 204
+    assert server.exec("SELECT count(), sum(v) FROM kept") == [[2 + 1, 6]]
+    server.kill()
+    server.start()
+    assert server.exec("SELECT count(), sum(v) FROM kept") == [[3, 6]]
+    server.stop()
+    server.start()
+    assert server.exec("SELECT count(), sum(v) FROM kept") == [[3, 6]]

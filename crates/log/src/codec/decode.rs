@@ -181,18 +181,24 @@ fn strings(input: &mut Input<'_>, len: usize, nulls: Option<NullBuffer>) -> Deco
 }
 
 /// Arrow's check looks at one key after the other and stops at the first that does not fit; that took a quarter of
-/// a replay. The largest key is found several at a time, and if it fits, all do. Arrow is asked where it does not:
+/// a replay. Looking at all of them without a branch goes several at a time. Where one does not fit Arrow is asked:
 /// a null row's key may be anything.
 #[expect(unsafe_code, reason = "replay gains a quarter; `fuzz/targets/record.rs` runs it under a sanitizer")]
 fn symbols(keys: PrimitiveArray<Int32Type>, values: StringArray) -> Decoded<DictionaryArray<Int32Type>> {
-    // As unsigned numbers the negative keys are the largest.
-    let largest = keys.values().iter().fold(0, |largest, &key| (key as u32).max(largest));
     let values: ArrayRef = Arc::new(values);
-    if (largest as usize) < values.len() {
+    if all_below(keys.values(), values.len()) {
         // SAFETY: `try_new` fails if a key is below 0 or not below the number of values; none is.
         return Ok(unsafe { DictionaryArray::new_unchecked(keys, values) });
     }
     DictionaryArray::try_new(keys, values).map_err(bad_column)
+}
+
+/// True if every key is at least 0 and below `len`. A key that is not has its sign bit set, or what is left of it up
+/// to the last one has.
+fn all_below(keys: &[i32], len: usize) -> bool {
+    let Ok(len) = i32::try_from(len) else { return false };
+    let last = len - 1;
+    keys.iter().fold(0, |signs, &key| signs | key | last.wrapping_sub(key)) >= 0
 }
 
 fn text(bytes: &[u8]) -> Decoded<&str> {

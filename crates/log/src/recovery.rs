@@ -11,6 +11,9 @@
 //! - nothing of the kind: this is the **torn tail** of a write that was never acknowledged. The file is cut
 //!   where it begins.
 //!
+//! A last file without a whole header is a segment whose making was interrupted. It gets its header and stays: its
+//! name is the proof for all that stands before it.
+//!
 //! The next frame behind broken bytes is looked for at every multiple of 8 bytes; its header's checksum, its
 //! log id and its body's checksum make sure that it is one. At the end the last segment is synced, since what
 //! was read may have come from memory: so all that a start has seen is durable.

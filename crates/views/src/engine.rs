@@ -28,6 +28,7 @@ use std::{
     sync::Arc,
 };
 
+use arrow::array::{Array, ArrayRef};
 use nowcast_model::{Change, Column, Offset, RowChange, SchemaChange, TableName, Tick, Version};
 
 use crate::{
@@ -463,7 +464,14 @@ impl Seeding {
     }
 
     fn keep(&mut self, end: Offset, change: &RowChange, bytes_max: usize) {
-        let bytes = change.rows.get_array_memory_size();
+        // Columns that were read from the log share their memory, and rows in memory are slices: each counts its own.
+        let own = |column: &ArrayRef| column.to_data().get_slice_memory_size();
+        let bytes: usize = change
+            .rows
+            .columns()
+            .iter()
+            .map(|column| own(column).unwrap_or_else(|_| column.get_array_memory_size()))
+            .sum();
         self.bytes += bytes;
         self.changes.push((end, change.clone()));
         if self.bytes > bytes_max {

@@ -3,6 +3,7 @@
 import http.client
 import subprocess
 import threading
+import time
 
 from conftest import BINARY
 
@@ -43,6 +44,18 @@ class Writer(threading.Thread):
             self.done += 200
 
 
+def wait_for_flushes(server, count):
+    """Returns when rows have become parts so many times more."""
+
+    def flushes():
+        return server.metrics()["nowcast_store_flushes_total"]
+
+    wanted, deadline = flushes() + count, time.monotonic() + 60
+    while flushes() < wanted:
+        assert time.monotonic() < deadline, f"{flushes()} flushes, expected {wanted}"
+        time.sleep(0.05)
+
+
 def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_path):
     # So little room that rows become parts, parts are merged and segments go all the while.
     small = {"NOWCAST_MEMORY_HOT_BYTES_MAX": "200000", "NOWCAST_LOG_SEGMENT_BYTES_MAX": "1048576"}
@@ -53,7 +66,8 @@ def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_
     settings.write_text('[pg]\nuser = "someone"\n')
     writers = [Writer(server.http_port, f"w{number}") for number in range(4)]
     [writer.start() for writer in writers]
-    server.wait_for("SELECT count() > 20000 FROM kept", True)
+    # Each backup falls into other flushes, however fast the machine is.
+    wait_for_flushes(server, 1)
     backups = []
     for number in range(4):
         acknowledged = [writer.done for writer in writers]
@@ -62,10 +76,9 @@ def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_
         assert code == 0, errors
         assert "shared with the data directory" in out and "damaged" not in out
         backups.append((to, acknowledged))
-        server.wait_for(f"SELECT count() > {20_000 * (number + 2)} FROM kept", True)
+        wait_for_flushes(server, 2)
     [writer.stop.set() for writer in writers]
     [writer.join() for writer in writers]
-    assert server.metrics()["nowcast_store_flushes_total"] > 3
     server.stop()
     for to, acknowledged in backups:
         code, out, errors = run("restore", "--from", to, "--verify")
@@ -76,9 +89,7 @@ def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_
         assert (data / "nowcast.toml").read_text() == settings.read_text()
         assert (data / "dashboards/mine.toml").read_text() == DASHBOARD
         code, out, errors = run("fsck", "--data", data)
-        assert code == 0, out + errors
-        # The first may have been made before rows became parts.
-        assert to == backups[0][0] or "1 tables" in out, out
+        assert code == 0 and "1 tables" in out, out + errors
         restored = own_server(data=data)
         counts = restored.exec("SELECT writer, count(), count(DISTINCT id), max(id) FROM kept GROUP BY writer ORDER BY writer")
         for (_, count, distinct, last), least in zip(counts, acknowledged, strict=True):

@@ -1,9 +1,14 @@
 """Backups of a server that runs, what is brought back from them, and how damage is found."""
 
 import http.client
+import shutil
 import subprocess
+import tempfile
 import threading
 import time
+from pathlib import Path
+
+import pytest
 
 from conftest import BINARY
 
@@ -44,6 +49,15 @@ class Writer(threading.Thread):
             self.done += 200
 
 
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A directory on another file system than the data's."""
+    memory = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    assert memory.stat().st_dev != tmp_path.stat().st_dev
+    yield memory
+    shutil.rmtree(memory)
+
+
 def wait_for_flushes(server, count):
     """Returns when rows have become parts so many times more."""
 
@@ -56,7 +70,7 @@ def wait_for_flushes(server, count):
         time.sleep(0.05)
 
 
-def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_path):
+def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_path, elsewhere):
     # So little room that rows become parts, parts are merged and segments go all the while.
     small = {"NOWCAST_MEMORY_HOT_BYTES_MAX": "200000", "NOWCAST_LOG_SEGMENT_BYTES_MAX": "1048576"}
     server = own_server(env=small)
@@ -71,10 +85,12 @@ def test_a_backup_of_a_running_server_has_what_was_acknowledged(own_server, tmp_
     backups = []
     for number in range(4):
         acknowledged = [writer.done for writer in writers]
-        to = tmp_path / f"backup{number}"
+        # The last to another file system, where nothing can be linked to.
+        to = (tmp_path if number < 3 else elsewhere) / f"backup{number}"
         code, out, errors = run("backup", "--data", server.data, "--config", settings, "--to", to)
         assert code == 0, errors
-        assert "shared with the data directory" in out and "damaged" not in out
+        assert (" 0 files shared with the data directory" in out) == (number == 3) and "damaged" not in out, out
+        assert not list(server.data.glob("backing-up-*"))
         backups.append((to, acknowledged))
         wait_for_flushes(server, 2)
     [writer.stop.set() for writer in writers]

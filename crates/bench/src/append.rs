@@ -17,7 +17,8 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use nowcast_log::{LogOptions, RealDisk};
+use nowcast_disk::RealDisk;
+use nowcast_log::LogOptions;
 use nowcast_model::{Item, SystemClock};
 use nowcast_store::{Store, StoreOptions};
 

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Context;
-use nowcast_log::{Committed, Log, LogError, LogHandle, LogOptions, RealDisk, Tail};
+use nowcast_disk::RealDisk;
+use nowcast_log::{Committed, Log, LogError, LogHandle, LogOptions, Tail};
 use nowcast_model::{Batch, Clock, Item, SystemClock};
 use nowcast_sources::{
     Decoded, Precision,

@@ -22,7 +22,7 @@ use arrow::{
 };
 use clap::Args;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
-use nowcast_log::RealDisk;
+use nowcast_disk::RealDisk;
 use nowcast_model::{Clock, Item, Record, SystemClock};
 use nowcast_query::{QueryContext, QueryEngine, QueryOptions};
 use nowcast_store::{Snapshot, Store, StoreOptions};

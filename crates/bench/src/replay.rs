@@ -18,7 +18,8 @@ use std::{
 };
 
 use clap::Args;
-use nowcast_log::{Log, LogOptions, RealDisk};
+use nowcast_disk::RealDisk;
+use nowcast_log::{Log, LogOptions};
 use nowcast_model::{Offset, Record, SystemClock};
 use nowcast_store::{Store, StoreOptions};
 

@@ -9,10 +9,11 @@ use std::{
     time::Duration,
 };
 
+use nowcast_disk::Disk;
 use nowcast_model::{Clock, Item, Offset, Producer, Record};
 
 use crate::{
-    Disk, LogError,
+    LogError,
     queue::{Done, Pending, Queue, Ring, Tail},
     reader::{Cursor, RecordReader, offset_at},
     recovery::{Recovery, recover},
@@ -46,7 +47,7 @@ pub struct LogOptions {
     /// Segments are kept while all of them together have at most so many bytes, needed or not.
     pub keep_bytes: u64,
     /// What is needed of a log that was there before: one that is gone or does not hold it is refused, before
-    /// anything is changed.
+    /// anything is changed. Under [`Durability::Relaxed`] its end may be lost.
     pub needed: Option<Range<Offset>>,
 }
 

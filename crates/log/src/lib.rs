@@ -31,8 +31,6 @@ mod recovery;
 mod segment;
 mod writer;
 
-pub use nowcast_disk::{Disk, DiskFile, RealDisk};
-
 pub use error::{FormatError, LogError};
 pub use handle::{Committed, Durability, Log, LogHandle, LogOptions, LogStatus};
 pub use queue::{Tail, TailWaker};

@@ -7,10 +7,11 @@
 
 use std::{collections::VecDeque, io, path::Path, sync::Arc};
 
+use nowcast_disk::{Disk, DiskFile};
 use nowcast_model::{Offset, Record};
 
 use crate::{
-    Disk, DiskFile, FormatError, LogError,
+    FormatError, LogError,
     codec::decode_record,
     frame::{FRAME_HEADER_BYTES, FrameHeader},
     segment::{Index, SEGMENT_HEADER_BYTES, Segment},
@@ -172,11 +173,8 @@ pub(crate) fn offset_at(
             }
             let header = read_header(&mut window, at, bytes, Some(log_id)).map_err(|e| e.at(path, at))?;
             if header.records > 0 && header.at_us >= at_us {
-                let body = read_body(&mut window, &header, at, bytes).map_err(|e| e.at(path, at))?;
-                let records =
-                    decode_body(&header, body).map_err(|error| LogError::corrupt(path, at, error))?;
-                let first = records.iter().find(|record| record.at_us >= at_us);
-                return Ok(first.map_or(header.end, |record| record.offset));
+                // The records of a frame were taken in together: they have its time.
+                return Ok(header.first);
             }
             at += header.total_bytes();
         }

@@ -25,10 +25,11 @@ use std::{
     sync::Arc,
 };
 
+use nowcast_disk::Disk;
 use nowcast_model::Offset;
 
 use crate::{
-    Disk, FormatError, LogError, LogOptions,
+    Durability, FormatError, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FRAME_MAGIC, FrameHeader},
     reader::{Cursor, FrameError, RecordReader, Window, offset_at, read_body, read_header},
     segment::{Index, SEGMENT_HEADER_BYTES, Segment, SegmentHeader, parse_name},
@@ -139,7 +140,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<(Res
     disk.create_dir(dir).map_err(|error| LogError::io("create", dir, &error))?;
     let scan = scan(disk, dir)?;
     if let Some(needed) = &options.needed {
-        scan.covers(dir, needed)?;
+        scan.covers(dir, needed, options.durability)?;
     }
     scan.finish(options)
 }
@@ -471,12 +472,14 @@ impl Scan<'_> {
     }
 
     /// # Errors
-    /// [`LogError::Short`] if the log does not hold all of `needed`.
-    fn covers(&self, dir: &Path, needed: &Range<Offset>) -> Result<(), LogError> {
+    /// [`LogError::Short`] if the log does not hold all of `needed`. Of a relaxed log a loss of power may have taken
+    /// the end, and the store have it.
+    fn covers(&self, dir: &Path, needed: &Range<Offset>, durability: Durability) -> Result<(), LogError> {
         let end =
             self.suspects.iter().find(|suspect| !suspect.proven).map_or(self.expected, |torn| torn.first);
         let first = self.segments.first().map_or(end, |segment| segment.first);
-        if self.segments.is_empty() || first > needed.start || end < needed.end {
+        let is_cut_short = end < needed.end && durability == Durability::Synced;
+        if self.segments.is_empty() || first > needed.start || is_cut_short {
             let (dir, from, to) = (dir.display().to_string(), needed.start, needed.end);
             return Err(LogError::Short { dir, from, to, first, end });
         }

@@ -11,10 +11,11 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
+use nowcast_disk::{Disk, DiskFile};
 use nowcast_model::{Clock, Item, Offset, Producer, Record};
 
 use crate::{
-    Disk, DiskFile, Durability, LogError, LogOptions,
+    Durability, LogError, LogOptions,
     codec::Encoder,
     frame::{FRAME_HEADER_BYTES, FrameHeader, GROUP_BYTES},
     segment::{Index, Segment, SegmentHeader},

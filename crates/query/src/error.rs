@@ -35,6 +35,8 @@ pub enum SqlCode {
     Data,
     /// Bytes on the disk are not what was written.
     Damaged,
+    /// The disk, or the system, refused to read.
+    Io,
     /// A fault of ours.
     Internal,
 }
@@ -57,6 +59,7 @@ impl SqlCode {
             SqlCode::Resources => "53000",
             SqlCode::Data => "22000",
             SqlCode::Damaged => "XX001",
+            SqlCode::Io => "58030",
             SqlCode::Internal => "XX000",
         }
     }

@@ -62,14 +62,14 @@ fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError
                 Some(error) => (error.clone(), None),
                 None => match (inner.downcast_ref::<DataFusionError>(), inner.downcast_ref::<StoreError>()) {
                     (Some(error), _) => translate(error, state),
-                    (None, Some(error)) => (damaged(error), None),
+                    (None, Some(error)) => (unreadable(error), None),
                     (None, None) => new(SqlCode::Data, &inner.to_string()),
                 },
             },
         },
         DataFusionError::ParquetError(error) => match &**error {
             ParquetError::External(inner) => match inner.downcast_ref::<StoreError>() {
-                Some(error) => (damaged(error), None),
+                Some(error) => (unreadable(error), None),
                 None => new(SqlCode::Data, &inner.to_string()),
             },
             other => new(SqlCode::Data, &other.to_string()),
@@ -99,8 +99,13 @@ fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError
 }
 
 /// A part that cannot be read.
-fn damaged(error: &StoreError) -> SqlError {
-    SqlError::new(SqlCode::Damaged, error.to_string())
+fn unreadable(error: &StoreError) -> SqlError {
+    let code = match error {
+        StoreError::BadPart { .. } => SqlCode::Damaged,
+        StoreError::Io { .. } => SqlCode::Io,
+        _ => SqlCode::Internal,
+    };
+    SqlError::new(code, error.to_string())
 }
 
 fn arrow(error: &ArrowError, state: Option<&SessionState>) -> (SqlError, Option<String>) {

@@ -3,7 +3,8 @@
 use std::{io::Write, sync::Arc};
 
 use anyhow::Context;
-use nowcast_log::{Inspection, RealDisk};
+use nowcast_disk::RealDisk;
+use nowcast_log::Inspection;
 
 use crate::{
     cli::{LogCommand, LogDumpArgs, LogVerifyArgs},

@@ -97,34 +97,31 @@ impl StoreInspection {
         needed.chain([self.manifest.position]).min().unwrap_or(self.manifest.position)
     }
 
-    /// The files that the manifest names: parts, and which of their rows are dead.
-    pub fn files(&self) -> Vec<PathBuf> {
-        let dir = parts_dir(&self.dir);
-        self.entries().flat_map(|(_, entry)| entry.paths(&dir)).collect()
-    }
-
-    fn entries(&self) -> impl Iterator<Item = (&TableSchema, &PartEntry)> {
-        self.manifest.tables.iter().flat_map(|table| table.parts.iter().map(|part| (&table.schema, part)))
+    /// The parts that the manifest names.
+    pub fn parts(&self) -> impl Iterator<Item = InspectedPart<'_>> {
+        self.manifest.tables.iter().flat_map(move |table| {
+            let of = move |entry| InspectedPart { inspection: self, schema: &table.schema, entry };
+            table.parts.iter().map(of)
+        })
     }
 
     /// Reads all of it.
     pub fn check(&self, depth: Depth) -> StoreCheck {
-        let parts_dir = parts_dir(&self.dir);
         let mut found = StoreCheck { tables: self.manifest.tables.len(), ..StoreCheck::default() };
-        for (schema, entry) in self.entries() {
-            let checked = entry.part(&self.files, &parts_dir).and_then(|part| {
-                found.unsummed += usize::from(part.file.tail.is_none());
-                found.bytes += part.bytes;
-                check_part(&part, schema, depth)?;
-                Ok(part.rows)
-            });
-            match checked {
-                Ok(rows) => (found.parts, found.rows) = (found.parts + 1, found.rows + rows),
+        let mut named = BTreeSet::new();
+        for part in self.parts() {
+            match part.check(depth) {
+                Ok(good) => {
+                    found.parts += 1;
+                    found.rows += good.rows;
+                    found.bytes += good.bytes;
+                    found.unsummed += usize::from(good.file.tail.is_none());
+                }
                 Err(error) => found.damages.push(error),
             }
+            named.extend(part.files());
         }
-        let named: BTreeSet<PathBuf> = self.files().into_iter().collect();
-        match list_parts(&*self.files.disk, &parts_dir) {
+        match list_parts(&*self.files.disk, &parts_dir(&self.dir)) {
             Ok(files) => {
                 let all = files.into_values().flatten();
                 found.orphans = all.filter(|file| !named.contains(file)).collect();
@@ -132,6 +129,30 @@ impl StoreInspection {
             Err(error) => found.damages.push(error),
         }
         found
+    }
+}
+
+/// A part as the manifest names it.
+pub struct InspectedPart<'a> {
+    inspection: &'a StoreInspection,
+    schema: &'a TableSchema,
+    entry: &'a PartEntry,
+}
+
+impl InspectedPart<'_> {
+    /// Its files: the part, and which of its rows are dead.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.entry.paths(&parts_dir(&self.inspection.dir))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with it, with its file.
+    pub fn check(&self, depth: Depth) -> Result<Part, StoreError> {
+        let part = self.entry.part(&self.inspection.files, &parts_dir(&self.inspection.dir))?;
+        check_part(&part, self.schema, depth)?;
+        Ok(part)
     }
 }
 

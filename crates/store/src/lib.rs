@@ -41,7 +41,7 @@ mod upsert;
 pub use error::{Refusal, RefusalKind, StoreError};
 pub use flush::Written;
 pub use hot::Hot;
-pub use inspect::{Depth, StoreCheck, StoreInspection};
+pub use inspect::{Depth, InspectedPart, StoreCheck, StoreInspection};
 pub use part::{OpenPart, Part, PartRows};
 pub use partition::{partition_range_us, partition_start_us};
 pub use registry::{Catalog, Registry};

@@ -86,7 +86,7 @@ function Tables({ tables }: { tables: readonly TableInfo[] }): JSX.Element {
   return (
     <div className="list-wrap">
       <table className="list">
-        <thead><tr><th scope="col">Table</th><th scope="col" className="num">Rows per second</th><th scope="col" className="num">Rows</th><th scope="col" className="num hide-phone">On disk</th><th scope="col" className="num hide-phone">Columns</th><th scope="col" className="num">Newest row</th></tr></thead>
+        <thead><tr><th scope="col">Table</th><th scope="col" className="num">Rows per second</th><th scope="col" className="num">Rows</th><th scope="col" className="num hide-phone">Size</th><th scope="col" className="num hide-phone">Columns</th><th scope="col" className="num">Newest row</th></tr></thead>
         <tbody>
           {tables.map((table) => {
             const path = tablePath(table);

@@ -13,11 +13,12 @@ use std::{
 };
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
+use nowcast_disk::Disk;
 use nowcast_model::{Batch, Event, Item, ManualClock, Offset, Record, TableName};
 
 use crate::{
-    Committed, Disk, Durability, Inspection, Log, LogError, LogHandle, LogOptions, RecordReader, Recovery,
-    Tail, codec::Encoder,
+    Committed, Durability, Inspection, Log, LogError, LogHandle, LogOptions, RecordReader, Recovery, Tail,
+    codec::Encoder,
 };
 
 /// As long as a test waits for something that must come.

@@ -7,7 +7,7 @@ use nowcast_model::{ManualClock, Offset};
 
 use super::{append, event, open, options, print, print_items, read_all, relaxed, rows, start};
 use crate::{
-    FormatError, Log, LogError, LogOptions,
+    Durability, FormatError, Log, LogError, LogOptions,
     frame::{FRAME_HEADER_BYTES, FrameHeader},
     segment::{SEGMENT_HEADER_BYTES, SegmentHeader, file_name},
 };
@@ -358,6 +358,14 @@ fn a_log_that_does_not_hold_what_is_needed_is_refused_untouched() {
         assert_eq!(disk.files(), before);
         error.to_string()
     };
+    assert!(
+        Log::open(
+            LogOptions { durability: Durability::Relaxed, ..needs(0, 401) },
+            disk.clone(),
+            Arc::new(ManualClock::new(0))
+        )
+        .is_ok()
+    );
     let error = refused(&disk, 0, 401);
     assert!(error.contains("/log is needed from offset 0 to 401, and goes from 0 to 400"), "{error}");
     disk.delete(&segments(&disk)[0].0);

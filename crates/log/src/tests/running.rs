@@ -8,13 +8,13 @@ use std::{
     time::Duration,
 };
 
-use nowcast_disk::MemDisk;
+use nowcast_disk::{MemDisk, RealDisk};
 use nowcast_model::{Clock, ManualClock, Offset, Producer};
 
 use super::{
     LONG, append, drain, event, open, options, print, print_items, queue, read_all, relaxed, rows, start,
 };
-use crate::{Inspection, Log, LogError, LogHandle, LogOptions, RealDisk};
+use crate::{Inspection, Log, LogError, LogHandle, LogOptions};
 
 #[test]
 fn records_come_back_in_order_at_their_offsets() {

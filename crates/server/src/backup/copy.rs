@@ -2,23 +2,26 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Read},
+    io::Read,
     path::{Path, PathBuf},
 };
 
 use anyhow::Context;
 use nowcast_disk::{Disk, DiskFile, RealDisk};
 
-use super::{Gone, list::Listed};
+use super::list::Listed;
 
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
 fn open(path: &Path) -> anyhow::Result<File> {
-    File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Gone(path.to_owned()).into(),
-        _ => anyhow::Error::new(error).context(format!("cannot read {}", path.display())),
-    })
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Makes the directory of a file.
+pub(super) fn create_parent(to: &Path) -> anyhow::Result<()> {
+    let Some(dir) = to.parent() else { return Ok(()) };
+    RealDisk.create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))
 }
 
 /// Hands all bytes of `path` on, and answers their number and CRC32C.
@@ -41,9 +44,7 @@ pub(super) fn read(
 }
 
 fn create(to: &Path) -> anyhow::Result<Box<dyn DiskFile>> {
-    if let Some(dir) = to.parent() {
-        RealDisk.create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
+    create_parent(to)?;
     RealDisk.create(to).with_context(|| format!("cannot make {}", to.display()))
 }
 
@@ -69,21 +70,4 @@ pub(super) fn write(bytes: &[u8], root: &Path, path: PathBuf) -> anyhow::Result<
         .and_then(|()| target.sync())
         .with_context(|| format!("cannot write {}", to.display()))?;
     Ok(Listed { path, bytes: bytes.len() as u64, crc: crc32c::crc32c(bytes), is_link: false })
-}
-
-/// Links `from`, which never changes, to `path` within `root`; copies it where links cannot be.
-pub(super) fn link_or_copy(from: &Path, root: &Path, path: PathBuf) -> anyhow::Result<Listed> {
-    let to = root.join(&path);
-    if let Some(dir) = to.parent() {
-        RealDisk.create_dir(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
-    match fs::hard_link(from, &to) {
-        Ok(()) => {
-            let (bytes, crc) = read(&to, |_| Ok(()))?;
-            Ok(Listed { path, bytes, crc, is_link: true })
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Gone(from.to_owned()).into()),
-        // Another file system, or one without links: whatever the reason, a copy is as good.
-        Err(_) => copy(from, root, path),
-    }
 }

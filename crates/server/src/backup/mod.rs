@@ -9,20 +9,17 @@
 //!     dashboards/*.toml · nowcast.toml
 //! ```
 //!
-//! Nothing is asked of the server. Parts and closed segments never change, so they are linked where the file
-//! system can, else copied; the segment that is written to is copied as far as it goes, and a start cuts its torn
-//! end as it would after a crash. What is there is taken in this order: the manifest is read, the files that it
-//! names, the log. A flush or a merge in between may remove a file that an older manifest names: then all begins
-//! anew. In the end the log must reach from where the manifest needs it to behind its position.
+//! Nothing is asked of the server. What is to be taken is held first (see `stage`), in the order manifest, parts, log:
+//! a flush or a merge in between may remove a file that an older manifest names, then it begins anew. In the end the
+//! log reaches from where the manifest needs it to behind its position, and nothing that the server does matters any
+//! more. Then every file is read once for its checksum, and copied where it could not be linked.
 
 mod copy;
 mod list;
 mod restore;
+mod stage;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use anyhow::Context;
 use nowcast_disk::{Disk, RealDisk};
@@ -31,11 +28,8 @@ use nowcast_store::{Depth, StoreInspection};
 
 pub use restore::{restore, verify};
 
-use copy::{copy, link_or_copy};
+use copy::{copy, read};
 use list::{Listed, Listing};
-
-/// Times that a backup begins anew when files go while it is made.
-const TRIES: usize = 10;
 
 /// What a backup or a restore did, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +45,6 @@ pub struct Summary {
     /// What is wrong with the data and was copied as it is.
     pub damages: Vec<String>,
 }
-
-/// A file that went while it was to be copied.
-#[derive(Debug, thiserror::Error)]
-#[error("{} went while it was copied", .0.display())]
-struct Gone(PathBuf);
 
 /// Copies the data directory `data`, whose server may run, and the settings file to the new directory `to`.
 ///
@@ -77,63 +66,38 @@ pub fn backup(data: &Path, settings: Option<&Path>, to: &Path) -> anyhow::Result
         "{} lies within the data directory; write the backup elsewhere, best to another disk",
         to.display()
     );
-    let mut tries = 0;
-    let (mut files, position, mut damages) = loop {
-        match data_files(&data, &to) {
-            Err(error) if error.is::<Gone>() && tries < TRIES => tries += 1,
-            done => break done?,
-        }
-        remove_all(&to)?;
+    let stage = stage::stage(&data, &to)?;
+    let mut damages = stage.damages.clone();
+    let take = |path: &Path| match stage.dir == to {
+        true => in_place(&to, path),
+        false => copy(&stage.dir.join(path), &to, path.to_owned()),
     };
+    let mut files: Vec<Listed> = stage.files.iter().map(|path| take(path)).collect::<Result<_, _>>()?;
+    let store = StoreInspection::of(Arc::new(RealDisk), &stage.dir.join("store"))?;
+    for part in store.parts() {
+        for file in part.files() {
+            files.push(take(file.strip_prefix(&stage.dir)?)?);
+        }
+        // Now, while there is something to do about it, and while the system still has its bytes in memory.
+        damages.extend(part.check(Depth::Bytes).err().map(|error| error.to_string()));
+    }
     files.extend(dashboards(&data, &to)?);
     if let Some(settings) = settings {
         files.push(copy(settings, &to, "nowcast.toml".into())?);
     }
-    // The bytes are held against their checksums now, while there is something to do about it.
-    let store = StoreInspection::of(Arc::new(RealDisk), &to.join("store"))?.check(Depth::Bytes);
-    damages.extend(store.damages.iter().map(ToString::to_string));
     let linked = files.iter().filter(|file| file.is_link).count();
-    let listing = Listing::new(SystemClock.now_us(), position, files);
+    let listing = Listing::new(SystemClock.now_us(), stage.position, files);
     sync_dirs(&to, &listing)?;
     listing.save(&to)?;
-    Ok(Summary { files: listing.files.len(), bytes: listing.bytes(), linked, position, damages })
+    let (files, bytes, position) = (listing.files.len(), listing.bytes(), stage.position);
+    Ok(Summary { files, bytes, linked, position, damages })
 }
 
-/// Log and store. [`Gone`] if a file went meanwhile.
-fn data_files(data: &Path, to: &Path) -> anyhow::Result<(Vec<Listed>, u64, Vec<String>)> {
-    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let store =
-        StoreInspection::of(Arc::clone(&disk), &data.join("store")).context("cannot read the store")?;
-    let relative = |path: &Path| path.strip_prefix(data).map(Path::to_owned);
-    let mut files = Vec::new();
-    let (manifest, text) = store.manifest();
-    files.push(copy::write(text, to, relative(&manifest)?)?);
-    for path in store.files() {
-        files.push(link_or_copy(&path, to, relative(&path)?)?);
-    }
-    let log = data.join("log");
-    let mut segments: Vec<String> =
-        disk.list(&log)?.into_iter().filter(|name| name.ends_with(".log")).collect();
-    segments.sort_unstable();
-    let last = segments.pop();
-    for name in segments {
-        files.push(link_or_copy(&log.join(&name), to, Path::new("log").join(&name))?);
-    }
-    if let Some(name) = last {
-        files.push(copy(&log.join(&name), to, Path::new("log").join(&name))?);
-    }
-    let copied = nowcast_log::Inspection::of(disk, &to.join("log")).context("cannot read the copied log")?;
-    let (first, end) = (copied.found.first, copied.found.end);
-    if store.replay_from() < first {
-        // Segments went between: a newer manifest does not need them.
-        return Err(Gone(log).into());
-    }
-    anyhow::ensure!(
-        store.position() <= end,
-        "the store has rows up to {}, its log ends at {end}: files of the log are missing",
-        store.position()
-    );
-    Ok((files, end.get(), copied.found.damages.iter().map(ToString::to_string).collect()))
+/// A file that is in the backup already.
+fn in_place(to: &Path, path: &Path) -> anyhow::Result<Listed> {
+    let there = to.join(path);
+    let (bytes, crc) = read(&there, |_| Ok(()))?;
+    Ok(Listed { path: path.to_owned(), bytes, crc, is_link: std::fs::metadata(there)?.nlink() > 1 })
 }
 
 fn dashboards(data: &Path, to: &Path) -> anyhow::Result<Vec<Listed>> {
@@ -154,15 +118,6 @@ fn ensure_empty(dir: &Path) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", dir.display())),
     };
     anyhow::ensure!(is_empty, "{} is not empty; name a new directory", dir.display());
-    Ok(())
-}
-
-/// Empties a directory that was empty at the beginning.
-fn remove_all(dir: &Path) -> anyhow::Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
-    }
     Ok(())
 }
 

@@ -10,7 +10,8 @@ use super::{
     copy::{copy, read},
     ensure_empty,
     list::Listing,
-    remove_all, sync_dirs,
+    stage::remove_all,
+    sync_dirs,
 };
 
 /// Holds every file of the backup in `from` against its checksum.

@@ -142,7 +142,7 @@ async fn dataset(
 fn sql_error(text: &str, error: &SqlError) -> ApiError {
     let status = match error.code {
         // Not the query's fault.
-        SqlCode::Damaged | SqlCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        SqlCode::Damaged | SqlCode::Io | SqlCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
     ApiError::new(status, &*error.message)

@@ -34,11 +34,7 @@ pub(super) fn open(config: &Config, hot_bytes_max: usize, clock: &Arc<dyn Clock>
     let store_dir = config.data.join("store");
     let mut log_options = log_options(config);
     let known = StoreInspection::find(Arc::clone(&disk), &store_dir).context("cannot open the store")?;
-    log_options.needed = known.as_ref().map(|store| match log_options.durability {
-        Durability::Synced => store.replay_from()..store.position(),
-        // A loss of power may have taken what parts have already.
-        Durability::Relaxed => store.replay_from()..Offset::ZERO,
-    });
+    log_options.needed = known.as_ref().map(|store| store.replay_from()..store.position());
     let (mut log, recovery) =
         Log::open(log_options, Arc::clone(&disk), Arc::clone(clock)).context("cannot open the log")?;
     let store_options = StoreOptions {

@@ -39,7 +39,7 @@ pub(crate) struct OrderArgs {
     #[arg(long, value_name = "HOSTS", default_value_t = 4_000)]
     scale: usize,
     /// Room for rows in memory, in MiB: past it the server flushes
-    #[arg(long, value_name = "MIB", default_value_t = 16)]
+    #[arg(long, value_name = "MIB", default_value_t = 8)]
     hot_mib_max: u64,
     /// Seed of the rows and of what is late
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -55,7 +55,7 @@ export function RowsTable({ id, title, frame, unit, zone }: Props): JSX.Element 
   const [scrolled, setScrolled] = useState(false);
   const held = pointed || focused || scrolled;
   const { taken, take } = useTaken(frame, held);
-  useEffect(() => noteDrawn(id, taken), [id, taken]);
+  useEffect(() => noteDrawn(id, taken, taken === frame), [id, taken, frame]);
 
   const keys = rowKeys(taken);
   const before = useRef<Set<string> | null>(null);

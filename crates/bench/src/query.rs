@@ -9,6 +9,7 @@
 use std::{
     fs::File,
     io::{BufRead, BufReader, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
@@ -216,6 +217,7 @@ fn write(args: &QueryArgs, dir: &Path, file: &Path) -> anyhow::Result<Arc<Store>
         })
     })?;
     store.flush(true)?;
+    while store.compact(&mut || ControlFlow::Continue(()))? {}
     plain.context("no rows were written")?.close()?;
     Ok(store)
 }

@@ -16,8 +16,10 @@
 )]
 
 mod apply;
+mod choose;
 mod coerce;
 mod columns;
+mod commit;
 mod compact;
 mod conform;
 mod error;
@@ -38,8 +40,9 @@ mod split;
 pub mod store;
 mod upsert;
 
+pub use commit::Written;
+pub use compact::GoOn;
 pub use error::{Refusal, RefusalKind, StoreError};
-pub use flush::Written;
 pub use hot::Hot;
 pub use inspect::{Depth, InspectedPart, StoreCheck, StoreInspection};
 pub use part::{OpenPart, Part, PartRows};

@@ -4,7 +4,11 @@
 //! taken off and sorted together. So each step uses up at least one batch, and rows are compared only where
 //! inputs overlap.
 
-use std::cmp::Ordering;
+use std::{
+    cmp::{Ordering, Reverse},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use arrow::{
     array::{Array, AsArray, RecordBatch},
@@ -12,7 +16,7 @@ use arrow::{
 };
 use nowcast_model::{TableSchema, limits::HOT_BATCH_ROWS};
 
-use crate::{PartRows, StoreError, columns::pick_rows, upsert::seqs};
+use crate::{Part, PartRows, StoreError, columns::pick_rows, upsert::seqs};
 
 /// The order of rows in a part: time, then `_seq`.
 pub(crate) type Key = (i64, u64);
@@ -21,6 +25,11 @@ pub(crate) type Key = (i64, u64);
 pub(crate) fn key_of(schema: &TableSchema, rows: &RecordBatch, row: usize) -> Key {
     let times = schema.timestamp.and_then(|t| rows.column(t).as_primitive_opt::<TimestampMicrosecondType>());
     (times.filter(|t| t.is_valid(row)).map_or(0, |t| t.value(row)), seqs(rows)[row])
+}
+
+/// A time that no visible row of the part is before.
+fn first_us(part: &Part) -> i64 {
+    part.min_us.unwrap_or(i64::MIN)
 }
 
 /// An input and what was last read of it.
@@ -62,26 +71,34 @@ impl Head {
     }
 }
 
-/// Hands the rows of `inputs`, each sorted and with all columns, to `out` in their common order.
+/// Hands the visible rows of `parts`, with all columns, to `out` in their common order, until it breaks.
 ///
 /// # Errors
 /// If a part cannot be read, or what `out` says.
 pub(crate) fn merge(
     schema: &TableSchema,
     stored: &SchemaRef,
-    inputs: Vec<PartRows>,
-    out: &mut dyn FnMut(RecordBatch) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
-    let mut heads = Vec::with_capacity(inputs.len());
-    for mut rows in inputs {
-        if let Some(batch) = rows.next().transpose()? {
-            heads.push(Head { rows, batch });
+    parts: &[Arc<Part>],
+    out: &mut dyn FnMut(RecordBatch) -> Result<ControlFlow<()>, StoreError>,
+) -> Result<ControlFlow<()>, StoreError> {
+    let all: Vec<usize> = (0..schema.columns.len()).collect();
+    // The one that begins first is last. Rows that came in order lie in parts one behind the other: then one is open
+    // at a time, and not each with its pages and the state of its decompression.
+    let mut closed: Vec<&Arc<Part>> = parts.iter().collect();
+    closed.sort_by_key(|part| Reverse(first_us(part)));
+    let mut heads = Vec::new();
+    loop {
+        // A part hands out no empty batch, so each head has a last row.
+        let bound =
+            heads.iter().map(|head: &Head| key_of(schema, &head.batch, head.batch.num_rows() - 1)).min();
+        if let Some(part) = closed.pop_if(|part| bound.is_none_or(|(at_us, _)| first_us(part) <= at_us)) {
+            let mut rows = part.read(schema, &all)?;
+            if let Some(batch) = rows.next().transpose()? {
+                heads.push(Head { rows, batch });
+            }
+            continue;
         }
-    }
-    // A part hands out no empty batch, so each head has a last row.
-    while let Some(bound) =
-        heads.iter().map(|head| key_of(schema, &head.batch, head.batch.num_rows() - 1)).min()
-    {
+        let Some(bound) = bound else { break };
         let mut taken = Vec::with_capacity(heads.len());
         let mut left = Vec::with_capacity(heads.len());
         for mut head in heads {
@@ -90,8 +107,12 @@ pub(crate) fn merge(
             }
         }
         heads = left;
-        if let [_] = &taken[..] {
-            taken.drain(..).try_for_each(&mut *out)?;
+        if let [_] = &taken[..]
+            && let Some(rows) = taken.pop()
+        {
+            if out(rows)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             continue;
         }
         let mut places: Vec<(Key, usize, usize)> = Vec::new();
@@ -102,8 +123,10 @@ pub(crate) fn merge(
         places.sort();
         for chunk in places.chunks(HOT_BATCH_ROWS) {
             let picks: Vec<(usize, usize)> = chunk.iter().map(|&(_, batch, row)| (batch, row)).collect();
-            out(pick_rows(stored, &taken, &picks)?)?;
+            if out(pick_rows(stored, &taken, &picks)?)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
     }
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }

@@ -9,7 +9,8 @@
 //! table's `flushed_to` are applied to the other tables only, so replay changes nothing twice.
 //!
 //! **Flush** (another thread, see `flush`): moves hot rows into parts while apply goes on. The two meet under
-//! one lock, for the time it takes to swap a snapshot.
+//! one lock, for the time it takes to swap a snapshot. **Compaction** (a third, see `compact`): merges parts while
+//! both go on; it meets a flush where one of them commits.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -27,7 +28,7 @@ use nowcast_model::{Change, Clock, Event, Offset, Record, TableName};
 use crate::{
     Registry, Snapshot, StoreError, TableVersion,
     apply::{Applying, KeyIndexes},
-    flush::{Flushing, Written},
+    commit::{Flushing, Written},
     manifest::Manifest,
     part::Files,
     partition_start_us,
@@ -60,7 +61,7 @@ impl Default for StoreOptions {
             hot_bytes_max: 256 << 20,
             replay_bytes_max: 512 << 20,
             small_parts_max: 8,
-            small_part_rows: 1_000_000,
+            small_part_rows: 4_000_000,
             // A row group: what statistics skip at once.
             own_part_rows_min: 131_072,
             seen: SeenLimits::default(),
@@ -80,7 +81,11 @@ pub struct Store {
     pub(crate) current: ArcSwap<Snapshot>,
     /// Held while a record is applied or a flush installs its parts: whoever publishes.
     publishing: Mutex<Recovered>,
+    /// Held while hot rows are flushed, and while a merge is committed.
     pub(crate) flushing: Mutex<Flushing>,
+    /// Held while parts are merged.
+    pub(crate) compacting: Mutex<()>,
+    pub(crate) next_part: AtomicU64,
     /// Which writes were applied. Held to look one up, or to note one.
     pub(crate) seen: Mutex<Seen>,
     /// Held to add up a part, or to copy.
@@ -95,7 +100,7 @@ pub struct Store {
     pub(crate) hook: Mutex<Option<Hook>>,
 }
 
-/// Called at each point of a flush; true makes it fail there.
+/// Called at each point of a flush or a merge; true makes it fail there.
 #[cfg(test)]
 pub(crate) type Hook = Box<dyn FnMut(&'static str) -> bool + Send>;
 
@@ -129,7 +134,7 @@ impl Store {
         disk.create_dir(&parts_dir).map_err(StoreError::io("make directory", &parts_dir))?;
         let found = list_parts(&*disk, &parts_dir)?;
         let manifest = Manifest::load(&disk, dir, found.values().any(|files| !files.is_empty()))?;
-        let mut flushing = Flushing::new(manifest.next_part);
+        let mut flushing = Flushing::default();
         let mut snapshot = Snapshot {
             position: manifest.position,
             tables: BTreeMap::new(),
@@ -148,7 +153,7 @@ impl Store {
                     return Err(StoreError::BadPart { path: part.path.clone(), cause });
                 }
                 version.note_times(part.min_us, part.max_us);
-                flushing.know(&part);
+                flushing.found(&part);
                 version.parts.push(part);
             }
             snapshot.position = snapshot.position.min(entry.replay_from);
@@ -166,6 +171,8 @@ impl Store {
             current: ArcSwap::from_pointee(snapshot),
             publishing: Mutex::new(Recovered { position: manifest.position, flushed_to }),
             flushing: Mutex::new(flushing),
+            compacting: Mutex::default(),
+            next_part: AtomicU64::new(manifest.next_part),
             seen: Mutex::new(Seen::load(manifest.seen)),
             written: Mutex::default(),
             keys: Mutex::default(),

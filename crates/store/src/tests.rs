@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -153,10 +154,11 @@ impl Bench {
         (before, changes)
     }
 
-    /// Flushes, and forgets the log that is not needed any more.
+    /// Flushes, forgets the log that is not needed any more, and merges what is to be merged.
     pub(crate) fn flush(&mut self, all: bool) {
         if let Ok(needed) = self.store.flush(all) {
             self.log.retain(|record| record.end() > needed);
+            while self.store.compact(&mut || ControlFlow::Continue(())).unwrap_or(false) {}
         }
     }
 

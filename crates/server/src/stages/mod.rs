@@ -11,6 +11,7 @@
 //! other way round: nobody is let in, the log is drained, everything is applied, hot rows become parts.
 
 mod apply;
+mod compact;
 mod flush;
 mod health;
 mod housekeeping;
@@ -93,6 +94,8 @@ pub struct Server {
     apply: JoinHandle<()>,
     flush: JoinHandle<()>,
     flush_stop: std::sync::mpsc::Sender<()>,
+    compact: JoinHandle<()>,
+    compact_stop: std::sync::mpsc::Sender<()>,
     _lock: DataLock,
 }
 
@@ -178,6 +181,8 @@ impl Server {
         // Before the replay, which may be of more than fits into memory.
         let (flush_stop, flush_stopped) = std::sync::mpsc::channel();
         let flush = flush::start(Arc::clone(&store), log.clone(), Arc::clone(&health), flush_stopped)?;
+        let (compact_stop, compact_stopped) = std::sync::mpsc::channel();
+        let compact = compact::start(Arc::clone(&store), room.clone(), compact_stopped)?;
         let apply_health = Arc::clone(&health);
         let apply = std::thread::Builder::new().name("nowcast-apply".into()).spawn(move || {
             if let Err(reason) = thread.run(command_receiver) {
@@ -312,6 +317,8 @@ impl Server {
             apply,
             flush,
             flush_stop,
+            compact,
+            compact_stop,
             _lock: lock,
         })
     }
@@ -325,11 +332,13 @@ impl Server {
         let _ = tokio::time::timeout(Duration::from_millis(1_700), ended).await;
         self.tasks.abort_all();
         let _ = self.flush_stop.send(());
+        let _ = self.compact_stop.send(());
         let last = tokio::task::spawn_blocking(move || {
             self.log.stop();
             let applied = self.apply.join();
             let flushed = self.flush.join();
-            if applied.is_err() || flushed.is_err() {
+            let compacted = self.compact.join();
+            if applied.is_err() || flushed.is_err() || compacted.is_err() {
                 tracing::error!("a thread ended with a panic");
                 return;
             }

@@ -1,7 +1,10 @@
 //! Random histories against a list of rows: the snapshot, the sum of all changes and the model agree at
 //! every step, over flushes with records in their middle, failures, and restarts.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, Mutex, Weak},
+};
 
 use nowcast_disk::Fault;
 use nowcast_model::{Change, Event, Item, Record, TableName};
@@ -26,6 +29,9 @@ enum Op {
     Flush(bool),
     /// A flush in whose `usize`th point the operations happen.
     FlushAround(usize, Vec<Op>),
+    /// A flush, and a merge before whose `usize`th batch, and commit, the operations and another flush happen. It is
+    /// given up there, or goes on.
+    MergeAround(usize, bool, Vec<Op>),
     /// A flush that fails at its `usize`th point; the process dies there or goes on.
     FailFlush(usize, bool),
     /// A flush in which an operation of the disk fails; the power goes with it, or the store goes on.
@@ -57,7 +63,9 @@ fn op() -> impl Strategy<Value = Op> {
         12 => write(),
         3 => event(),
         3 => any::<bool>().prop_map(Op::Flush),
-        2 => (0usize..8, inner).prop_map(|(point, ops)| Op::FlushAround(point, ops)),
+        2 => (0usize..8, inner.clone()).prop_map(|(point, ops)| Op::FlushAround(point, ops)),
+        3 => (0usize..6, prop_oneof![1 => Just(true), 3 => Just(false)], inner)
+            .prop_map(|(batch, gives_up, ops)| Op::MergeAround(batch, gives_up, ops)),
         1 => (0usize..8, any::<bool>()).prop_map(|(point, dies)| Op::FailFlush(point, dies)),
         3 => (1u8..40, fault).prop_map(|(at, fault)| Op::BreakFlush(at, fault)),
         1 => Just(Op::Reopen),
@@ -223,6 +231,27 @@ fn sorted(counts: Counts) -> Counts {
 /// Records with their changes.
 type Applied = Vec<(Record, Vec<Change>)>;
 
+/// Records that are applied in the middle of something.
+#[derive(Clone)]
+struct Later {
+    store: Weak<Store>,
+    records: Vec<Record>,
+    applied: Arc<Mutex<Applied>>,
+}
+
+impl Later {
+    /// Applies the next records, at most `count`.
+    fn apply(&self, count: usize) {
+        let store = self.store.upgrade().unwrap();
+        let mut applied = self.applied.lock().unwrap();
+        for record in self.records.iter().skip(applied.len()).take(count).cloned().collect::<Vec<_>>() {
+            let changes = store.apply(&record).unwrap();
+            applied.push((record, changes));
+            contents(&store.snapshot());
+        }
+    }
+}
+
 struct World {
     bench: Bench,
     model: Model,
@@ -235,6 +264,7 @@ impl World {
         match op {
             Op::Flush(all) => self.bench.flush(*all),
             Op::FlushAround(point, ops) => self.flush_around(*point, ops),
+            Op::MergeAround(batch, gives_up, ops) => self.merge_around(*batch, *gives_up, ops),
             Op::FailFlush(point, dies) => {
                 let mut left = *point;
                 self.hook(move |_| {
@@ -277,38 +307,68 @@ impl World {
         *self.bench.store.hook.lock().unwrap() = Some(Box::new(hook));
     }
 
+    /// The records of operations that are to happen later, and what comes of them then.
+    fn later(&mut self, ops: &[Op]) -> Later {
+        let records = ops.iter().filter_map(|op| {
+            let items = items(op, &self.bench);
+            self.bench.log(items)
+        });
+        let records = records.collect();
+        Later { store: Arc::downgrade(&self.bench.store), records, applied: Arc::default() }
+    }
+
+    /// What happened of `later` came in its order; the rest comes now.
+    fn catch_up(&mut self, later: &Later) {
+        let applied = std::mem::take(&mut *later.applied.lock().unwrap());
+        for (record, changes) in &applied {
+            add_changes(&mut self.sum, changes);
+            self.model.apply(record);
+        }
+        for record in later.records.iter().skip(applied.len()) {
+            self.apply(record);
+        }
+    }
+
     fn flush_around(&mut self, point: usize, ops: &[Op]) {
-        let records: Vec<Record> = ops
-            .iter()
-            .filter_map(|op| {
-                let items = items(op, &self.bench);
-                self.bench.log(items)
-            })
-            .collect();
-        let applied: Arc<Mutex<Applied>> = Arc::default();
-        let (store, inner, out) = (Arc::downgrade(&self.bench.store), records.clone(), applied.clone());
-        let mut left = point;
+        let later = self.later(ops);
+        let (mut left, inner) = (point, later.clone());
         self.hook(move |_| {
             left = left.wrapping_sub(1);
             if left == usize::MAX {
-                let store = store.upgrade().unwrap();
-                for record in &inner {
-                    out.lock().unwrap().push((record.clone(), store.apply(record).unwrap()));
-                    contents(&store.snapshot());
-                }
+                inner.apply(usize::MAX);
             }
             false
         });
         self.bench.flush(true);
         *self.bench.store.hook.lock().unwrap() = None;
-        let applied = std::mem::take(&mut *applied.lock().unwrap());
-        for (record, changes) in &applied {
-            add_changes(&mut self.sum, changes);
-            self.model.apply(record);
-        }
-        for record in records.iter().skip(applied.len()) {
-            self.apply(record);
-        }
+        self.catch_up(&later);
+    }
+
+    fn merge_around(&mut self, batch: usize, gives_up: bool, ops: &[Op]) {
+        let needed = self.bench.store.flush(true).unwrap();
+        self.bench.log.retain(|record| record.end() > needed);
+        let later = self.later(ops);
+        let (store, inner) = (self.bench.store.clone(), later.clone());
+        self.hook(move |point| {
+            if point == "parts merged" {
+                inner.apply(usize::MAX);
+                store.flush(true).unwrap();
+            }
+            false
+        });
+        let (store, mut left) = (self.bench.store.clone(), batch);
+        let merged = store.compact(&mut || {
+            left = left.wrapping_sub(1);
+            if left != usize::MAX {
+                return ControlFlow::Continue(());
+            }
+            later.apply(ops.len() / 2);
+            store.flush(true).unwrap();
+            if gives_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        *store.hook.lock().unwrap() = None;
+        merged.unwrap();
+        self.catch_up(&later);
     }
 
     fn reopen(&mut self) {

@@ -18,6 +18,8 @@ mod memory;
 pub mod pg;
 pub mod records;
 pub mod run;
+#[cfg(test)]
+mod slt;
 pub mod sql;
 pub mod stages;
 pub mod telemetry;

@@ -125,6 +125,17 @@ pub enum Event {
         /// The first time behind that stays.
         until_us: i64,
     },
+    /// Rows go, named one by one: a DELETE, and with new rows behind it in the record an UPDATE. Those that are not
+    /// there any more are skipped.
+    DeleteRows {
+        /// The table.
+        table: TableName,
+        /// Ranges of `_seq`, each its first and the first behind it; ascending, none touching the next.
+        seqs: Vec<(u64, u64)>,
+        /// All of the rows are within these times, the second not among them: microseconds since 1970 UTC. `None` for
+        /// a table without a time column.
+        times_us: Option<(i64, i64)>,
+    },
     /// Sets or clears the keys of which the last written row is the table's. What is there stays as it is.
     SetDedupKeys {
         /// The table.
@@ -147,6 +158,7 @@ impl Event {
             | Event::DropPartitions { table, .. }
             | Event::SetTtl { table, .. }
             | Event::DropRange { table, .. }
+            | Event::DeleteRows { table, .. }
             | Event::SetDedupKeys { table, .. } => Some(table),
         }
     }

@@ -19,6 +19,7 @@ use nowcast_model::{
 use crate::{
     Hot, Part, Snapshot, StoreError, TableVersion,
     columns::nulls,
+    delete::delete_rows,
     partition_start_us,
     snapshot::next_generation,
     store::Recovered,
@@ -89,6 +90,12 @@ impl Applying<'_> {
                     Event::DropRange { from_us, until_us, .. } => {
                         self.parts_dropped = true;
                         drop_range(version, *from_us..*until_us, self.sink)
+                    }
+                    Event::DeleteRows { seqs, times_us, .. } => {
+                        let gone: Vec<Range<u64>> = seqs.iter().map(|&(first, end)| first..end).collect();
+                        let times = times_us.map(|(from_us, until_us)| from_us..until_us);
+                        self.parts_dropped |= delete_rows(version, &gone, times, self.sink)?;
+                        Ok(())
                     }
                     Event::SetDedupKeys { keys, .. } => {
                         self.schemas_changed = true;
@@ -179,7 +186,7 @@ impl Applying<'_> {
     }
 }
 
-type Sink<'a> = &'a mut dyn FnMut(Change);
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Change);
 
 fn times_of<'a>(
     schema: &TableSchema,
@@ -217,7 +224,8 @@ fn stored_rows(version: &TableVersion, batch: &Batch, offset: Offset) -> Result<
     Ok(rows)
 }
 
-fn delete(schema: &Arc<TableSchema>, rows: RecordBatch, sink: Sink<'_>) {
+/// Hands out rows that went.
+pub(crate) fn delete(schema: &Arc<TableSchema>, rows: RecordBatch, sink: Sink<'_>) {
     if rows.num_rows() > 0 {
         sink(Change::Rows(RowChange { schema: schema.clone(), rows, weights: Weights::Deleted }));
     }

@@ -117,6 +117,7 @@ impl Draft<'_> {
             }
             Event::Truncate { table }
             | Event::DropPartitions { table, .. }
+            | Event::DeleteRows { table, .. }
             | Event::DropRange { table, .. } => {
                 self.existing(table)?;
             }

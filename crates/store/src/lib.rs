@@ -22,6 +22,7 @@ mod columns;
 mod commit;
 mod compact;
 mod conform;
+mod delete;
 mod error;
 mod flush;
 mod hot;

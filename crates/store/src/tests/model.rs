@@ -6,12 +6,13 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
+use arrow::{array::AsArray, datatypes::TimestampMicrosecondType};
 use nowcast_disk::Fault;
 use nowcast_model::{Change, Event, Item, Record, TableName};
 use proptest::prelude::*;
 
 use super::*;
-use crate::partition_start_us;
+use crate::{partition_start_us, upsert::seqs};
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -24,6 +25,8 @@ enum Op {
     DropPartitions(u8, i8),
     /// From one quarter day until another.
     DropRange(u8, i8, u8),
+    /// Those of a table's rows whose place, by `_seq`, has its bit set.
+    Delete(u8, u16),
     /// Keys of time and color, or none.
     Keys(u8, bool),
     Flush(bool),
@@ -52,6 +55,7 @@ fn event() -> impl Strategy<Value = Op> {
         2 => (0u8..3).prop_map(Op::Drop),
         3 => (0u8..3, -12i8..12).prop_map(|(t, at)| Op::DropPartitions(t, at)),
         2 => (0u8..2, -12i8..12, 0u8..6).prop_map(|(t, at, len)| Op::DropRange(t, at, len)),
+        3 => (0u8..3, any::<u16>()).prop_map(|(t, bits)| Op::Delete(t, bits)),
         4 => (0u8..2, prop_oneof![4 => Just(true), 1 => Just(false)]).prop_map(|(t, on)| Op::Keys(t, on)),
     ]
 }
@@ -113,6 +117,31 @@ fn items(op: &Op, bench: &Bench) -> Vec<Item> {
             let until_us = from_us + i64::from(*len) * DAY_US / 4;
             event(*table, Event::DropRange { table: name(*table), from_us, until_us })
         }
+        Op::Delete(table, bits) => {
+            let snapshot = bench.store.snapshot();
+            let Some(version) = snapshot.table(&name(*table)) else { return vec![] };
+            let mut rows: Vec<(u64, Option<i64>)> = Vec::new();
+            for batch in version.scan().map(Result::unwrap) {
+                let at = |row| {
+                    let column = version.schema.timestamp?;
+                    Some(batch.column(column).as_primitive::<TimestampMicrosecondType>().value(row))
+                };
+                rows.extend(seqs(&batch).iter().enumerate().map(|(row, &seq)| (seq, at(row))));
+            }
+            rows.sort_unstable();
+            let picked: Vec<(u64, Option<i64>)> =
+                (0..16).filter(|bit| bits >> bit & 1 == 1).filter_map(|bit| rows.get(bit).copied()).collect();
+            let mut seqs: Vec<(u64, u64)> = Vec::new();
+            for &(seq, _) in &picked {
+                match seqs.last_mut() {
+                    Some((_, end)) if *end == seq => *end += 1,
+                    _ => seqs.push((seq, seq + 1)),
+                }
+            }
+            let times = picked.iter().filter_map(|&(_, at)| at);
+            let times_us = times.clone().min().zip(times.max().map(|at| at + 1));
+            event(*table, Event::DeleteRows { table: name(*table), seqs, times_us })
+        }
         Op::Keys(table, on) => {
             let keys = if *on { vec!["timestamp".into(), "color".into()] } else { vec![] };
             event(*table, Event::SetDedupKeys { table: name(*table), keys })
@@ -154,6 +183,11 @@ impl Model {
                     if matches!(item, Item::Event(Event::DropTable { .. })) {
                         self.keyed.retain(|keyed| keyed != table);
                     }
+                }
+                Item::Event(Event::DeleteRows { table, seqs, .. }) => {
+                    let is_gone =
+                        |row: &Row| seqs.iter().any(|&(first, end)| (first..end).contains(&row.seq));
+                    self.rows.retain(|row| row.table != *table || !is_gone(row));
                 }
                 Item::Event(Event::DropRange { table, from_us, until_us }) => {
                     let gone = |row: &Row| row.at.is_some_and(|at| (*from_us..*until_us).contains(&at));

@@ -222,6 +222,15 @@ impl QueryEngine {
             Statement::Insert(insert) => {
                 Ok(Description { params: write::describe(self, ctx, insert)?, schema: empty })
             }
+            Statement::Update(update) => {
+                let (table, columns, select) = (&update.table, &update.columns[..], &update.select);
+                let params = write::describe_mutation(self, ctx, table, columns, select)?;
+                Ok(Description { params, schema: empty })
+            }
+            Statement::Delete(delete) => {
+                let params = write::describe_mutation(self, ctx, &delete.table, &[], &delete.select)?;
+                Ok(Description { params, schema: empty })
+            }
             _ => Ok(Description { params: Vec::new(), schema: empty }),
         }
     }

@@ -19,6 +19,7 @@ mod failure;
 mod functions;
 pub mod json;
 mod live;
+mod mutate;
 mod params;
 mod parse;
 mod partitions;
@@ -40,7 +41,7 @@ pub use failure::of as sql_error;
 pub use json::JsonWriter;
 pub use live::{LiveMode, LiveQuery, RowKey};
 pub use params::{Param, Params};
-pub use statement::{CreateTable, Insert, NameRef, Select, Show, Statement};
+pub use statement::{CreateTable, Delete, Insert, NameRef, Select, Show, Statement, Update};
 pub use values::{cells, column_type, rows};
 
 #[cfg(test)]

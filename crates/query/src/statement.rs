@@ -23,6 +23,10 @@ pub enum Statement {
     ExplainLive(Select),
     /// INSERT.
     Insert(Insert),
+    /// UPDATE.
+    Update(Update),
+    /// DELETE.
+    Delete(Delete),
     /// CREATE TABLE.
     CreateTable(CreateTable),
     /// CREATE SCHEMA.
@@ -144,6 +148,28 @@ pub struct Insert {
     pub(crate) source: Select,
 }
 
+/// UPDATE table SET column = value, … FROM … WHERE ….
+#[derive(Debug, Clone)]
+pub struct Update {
+    /// The table.
+    pub table: NameRef,
+    /// The columns that are set, as written.
+    pub(crate) columns: Vec<(String, Place)>,
+    /// `_seq`, all columns, then the new values.
+    pub(crate) select: Select,
+}
+
+/// DELETE FROM table USING … WHERE ….
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// The table.
+    pub table: NameRef,
+    /// True without a condition.
+    pub(crate) is_all: bool,
+    /// `_seq`, then all columns.
+    pub(crate) select: Select,
+}
+
 /// CREATE TABLE.
 #[derive(Debug, Clone)]
 pub struct CreateTable {
@@ -183,6 +209,8 @@ impl Statement {
         matches!(
             self,
             Statement::Insert(_)
+                | Statement::Update(_)
+                | Statement::Delete(_)
                 | Statement::CreateTable(_)
                 | Statement::CreateSchema { .. }
                 | Statement::DropTable { .. }
@@ -200,6 +228,8 @@ impl Statement {
             Statement::Query(_) => "SELECT",
             Statement::Explain { .. } | Statement::ExplainLive(_) => "EXPLAIN",
             Statement::Insert(_) => "INSERT",
+            Statement::Update(_) => "UPDATE",
+            Statement::Delete(_) => "DELETE",
             Statement::CreateTable(_) => "CREATE TABLE",
             Statement::CreateSchema { .. } => "CREATE SCHEMA",
             Statement::DropTable { .. } => "DROP TABLE",

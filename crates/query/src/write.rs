@@ -7,7 +7,7 @@ use arrow::{
     compute::{CastOptions, cast_with_options, concat_batches},
     datatypes::{DataType, Field, Schema},
 };
-use datafusion::sql::sqlparser::ast::{Expr, SetExpr, Value as AstValue};
+use datafusion::sql::sqlparser::ast::{Expr, SelectItem, SetExpr, Value as AstValue};
 use futures::TryStreamExt;
 use nowcast_model::{Batch, Event, Item, PartitionBy, TableSchema, limits::RECORD_BYTES_MAX};
 use nowcast_store::partition_range_us;
@@ -17,8 +17,8 @@ use crate::{
     context::QueryContext,
     engine::{Mode, QueryEngine},
     error::{Place, SqlCode, SqlError, did_you_mean},
-    failure, planned,
-    statement::{CreateTable, Insert, NameRef, Statement},
+    failure, mutate, planned,
+    statement::{CreateTable, Insert, NameRef, Select, Statement},
 };
 
 pub(crate) async fn items(
@@ -31,6 +31,8 @@ pub(crate) async fn items(
         Statement::Insert(insert) => {
             Ok(rows(engine, ctx, insert).await?.into_iter().map(Item::Rows).collect())
         }
+        Statement::Update(update) => mutate::update(engine, ctx, update).await,
+        Statement::Delete(delete) => mutate::delete(engine, ctx, delete).await,
         Statement::CreateTable(create) => match table_schema(ctx, create)? {
             Some(schema) => one(Event::CreateTable { schema }),
             None => Ok(Vec::new()),
@@ -243,7 +245,7 @@ fn partition_times(by: PartitionBy, text: &str) -> Option<(i64, i64)> {
     partition_range_us(by, time.and_utc().timestamp_micros())
 }
 
-fn undefined_column(schema: &TableSchema, name: &str) -> SqlError {
+pub(crate) fn undefined_column(schema: &TableSchema, name: &str) -> SqlError {
     let message = format!("the table {} has no column {name:?}", schema.name);
     let error = SqlError::new(SqlCode::UndefinedColumn, message);
     match did_you_mean("columns", name, schema.columns.iter().map(|c| &*c.name)) {
@@ -327,7 +329,7 @@ async fn rows(engine: &QueryEngine, ctx: &QueryContext, insert: &Insert) -> Resu
 }
 
 /// Casts a column of the source to the type of the table's. A value that does not fit is an error.
-fn convert(array: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
+pub(crate) fn convert(array: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
     let to = field.data_type();
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let refuse = |cause: String| {
@@ -372,6 +374,48 @@ fn convert(array: &ArrayRef, field: &Field) -> Result<ArrayRef, SqlError> {
     })
 }
 
+/// The types of the parameters of an UPDATE or a DELETE.
+pub(crate) fn describe_mutation(
+    engine: &QueryEngine,
+    ctx: &QueryContext,
+    table: &NameRef,
+    columns: &[(String, Place)],
+    select: &Select,
+) -> Result<Vec<Option<DataType>>, SqlError> {
+    let schema = require_table(ctx, table)?.schema.clone();
+    let planned = engine.plan(ctx, select, Mode::Describe)?;
+    let mut params = planned::parameter_types(&planned)?;
+    let SetExpr::Select(body) = &*select.ast.body else { return Ok(params) };
+    // The new values stand last.
+    let values = body.projection.iter().rev().zip(columns.iter().rev());
+    for (item, (name, _)) in values {
+        let SelectItem::ExprWithAlias { expr, .. } = item else { continue };
+        let Some(column) = schema.index_of(name) else { continue };
+        param_type(&mut params, expr, &schema, column);
+    }
+    Ok(params)
+}
+
+/// A placeholder that stands for a cell has the type of its column.
+fn param_type(params: &mut Vec<Option<DataType>>, expr: &Expr, schema: &TableSchema, column: usize) {
+    let mut expr = expr;
+    while let Expr::Nested(inner) = expr {
+        expr = inner;
+    }
+    let Expr::Value(value) = expr else { return };
+    let AstValue::Placeholder(name) = &value.value else { return };
+    let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) else { return };
+    if (1..=65_535).contains(&number) {
+        if params.len() < number {
+            params.resize(number, None);
+        }
+        let ty = schema.columns[column].ty.arrow();
+        // Drivers know text, not dictionaries.
+        let ty = if let DataType::Dictionary(_, value) = ty { *value } else { ty };
+        params[number - 1] = Some(ty);
+    }
+}
+
 /// The types of an INSERT's parameters: a placeholder that stands for a cell has its column's.
 pub(crate) fn describe(
     engine: &QueryEngine,
@@ -388,18 +432,7 @@ pub(crate) fn describe(
     };
     for row in rows {
         for (expr, &target) in row.iter().zip(&targets) {
-            let Expr::Value(value) = expr else { continue };
-            let AstValue::Placeholder(name) = &value.value else { continue };
-            let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) else { continue };
-            if (1..=65_535).contains(&number) {
-                if params.len() < number {
-                    params.resize(number, None);
-                }
-                let ty = schema.columns[target].ty.arrow();
-                // Drivers know text, not dictionaries.
-                let ty = if let DataType::Dictionary(_, value) = ty { *value } else { ty };
-                params[number - 1] = Some(ty);
-            }
+            param_type(&mut params, expr, &schema, target);
         }
     }
     Ok(params)

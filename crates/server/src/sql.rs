@@ -13,7 +13,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt;
 use metrics::counter;
-use nowcast_model::{Clock, Item, Offset, limits::RECORD_BYTES_MAX};
+use nowcast_model::{Clock, Event, Item, Offset, limits::RECORD_BYTES_MAX};
 use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement, SystemTables};
 use nowcast_store::Store;
 use tokio::{
@@ -179,6 +179,9 @@ impl Sql {
                 let ctx = self.context(session, params, now_us);
                 Ok(Answer::Rows(self.rows(ctx, statement.clone()).await?))
             }
+            Statement::Update(_) | Statement::Delete(_) => {
+                done(Some(self.mutate(session, params, now_us, statement).await?))
+            }
             statement if statement.is_write() => {
                 let ctx = self.context(session, params, now_us);
                 let rows = self.write(session, &ctx, statement).await?;
@@ -235,15 +238,61 @@ impl Sql {
                 }
             };
             if tokio::time::timeout(timeout, read).await.is_err() {
-                let message = format!("the query ran for more than {} s", timeout.as_secs());
-                let error =
-                    SqlError::new(SqlCode::Resources, message).hint("narrow it, or raise query.timeout_s");
-                let _ = sender.send(Err(error)).await;
+                let _ = sender.send(Err(too_long(timeout))).await;
             }
         };
         let abort = self.runtime.spawn(work).abort_handle();
         let (schema, position) = start.await.map_err(|_| gone())??;
         Ok(Rows { schema, position, batches, abort })
+    }
+
+    /// Rows changed. The rows are chosen and taken away with no other removal in between.
+    async fn mutate(
+        &self,
+        session: &Session,
+        params: Params,
+        now_us: Option<i64>,
+        statement: &Statement,
+    ) -> Result<u64, SqlFailure> {
+        if session.transaction.is_some() {
+            let message = format!("{} cannot stand in a transaction", statement.tag());
+            let error = SqlError::new(SqlCode::NotSupported, message);
+            return Err(error.hint("it is atomic by itself: send it outside of BEGIN and COMMIT").into());
+        }
+        let held = self.ingest.hold_removals().await;
+        let ctx = self.context(session, params, now_us);
+        let items = self.items(&ctx, statement).await?;
+        let changed = items.iter().map(|item| match item {
+            Item::Event(Event::DeleteRows { seqs, .. }) => seqs.iter().map(|(first, end)| end - first).sum(),
+            Item::Event(Event::Truncate { table }) => {
+                ctx.snapshot.table(table).map_or(0, |table| table.rows())
+            }
+            _ => 0,
+        });
+        let changed = changed.sum();
+        if !items.is_empty() {
+            self.ingest.append_held(items, held).await.map_err(SqlFailure::Append)?;
+        }
+        Ok(changed)
+    }
+
+    /// What a statement writes. The query in it runs where queries run, and ends with its caller.
+    async fn items(&self, ctx: &QueryContext, statement: &Statement) -> Result<Vec<Item>, SqlError> {
+        let (engine, timeout) = (Arc::clone(&self.engine), self.timeout);
+        let (ctx, statement) = (ctx.clone(), statement.clone());
+        let running = Arc::clone(&self.running);
+        let work = async move {
+            // The semaphore is never closed.
+            let _permit = running.acquire_owned().await;
+            tokio::time::timeout(timeout, engine.write_items(&ctx, &statement)).await
+        };
+        let work = self.runtime.spawn(work);
+        let _ended = AbortOnDrop(work.abort_handle());
+        match work.await {
+            Ok(Ok(items)) => items,
+            Ok(Err(_)) => Err(too_long(timeout)),
+            Err(error) => Err(SqlError::new(SqlCode::Internal, error.to_string())),
+        }
     }
 
     /// Rows written.
@@ -253,7 +302,7 @@ impl Sql {
         ctx: &QueryContext,
         statement: &Statement,
     ) -> Result<u64, SqlFailure> {
-        let items = self.engine.write_items(ctx, statement).await?;
+        let items = self.items(ctx, statement).await?;
         let rows: u64 = items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum();
         let insert = matches!(statement, Statement::Insert(_));
         match &mut session.transaction {
@@ -276,6 +325,20 @@ impl Sql {
             _ => self.ingest.append_visible(items).await.map_err(SqlFailure::Append)?,
         }
         Ok(rows)
+    }
+}
+
+fn too_long(timeout: Duration) -> SqlError {
+    let message = format!("the query ran for more than {} s", timeout.as_secs());
+    SqlError::new(SqlCode::Resources, message).hint("narrow it, or raise query.timeout_s")
+}
+
+/// Ends a task that nobody waits for any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

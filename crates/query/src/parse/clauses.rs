@@ -11,12 +11,14 @@ use crate::{
 };
 
 /// Words that a statement can begin with, for "did you mean".
-pub(super) const STATEMENTS: [&str; 17] = [
+pub(super) const STATEMENTS: [&str; 19] = [
     "SELECT",
     "WITH",
     "VALUES",
     "EXPLAIN",
     "INSERT",
+    "UPDATE",
+    "DELETE",
     "CREATE",
     "DROP",
     "TRUNCATE",
@@ -32,12 +34,7 @@ pub(super) const STATEMENTS: [&str; 17] = [
 ];
 
 /// Statements that are known and refused.
-const REFUSED_STATEMENTS: [(&str, &str); 25] = [
-    (
-        "UPDATE",
-        "insert the row again, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
-    ),
-    ("DELETE", "use TRUNCATE TABLE for all rows, or ALTER TABLE … SET TTL to let old ones go"),
+const REFUSED_STATEMENTS: [(&str, &str); 23] = [
     (
         "MERGE",
         "insert the row again, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",

@@ -7,6 +7,7 @@
 mod clauses;
 mod cursor;
 mod ddl;
+mod mutate;
 mod session;
 mod types;
 
@@ -66,6 +67,8 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         }
         "EXPLAIN" => explain(text),
         "INSERT" => Ok(Statement::Insert(insert(text)?)),
+        "UPDATE" if text.tokens.len() > 1 => mutate::update(text),
+        "DELETE" if text.tokens.len() > 1 => mutate::delete(text),
         "CREATE" => ddl::create(&mut cursor),
         "DROP" => ddl::drop(&mut cursor),
         "TRUNCATE" => ddl::truncate(&mut cursor),

@@ -136,6 +136,10 @@ impl Shared {
                         let rows = usize::try_from(rows.unwrap_or(0)).unwrap_or(usize::MAX);
                         Response::Execution(tag.with_oid(0).with_rows(rows))
                     }
+                    Statement::Update(_) | Statement::Delete(_) => {
+                        let rows = usize::try_from(rows.unwrap_or(0)).unwrap_or(usize::MAX);
+                        Response::Execution(tag.with_rows(rows))
+                    }
                     _ => Response::Execution(tag),
                 })
             }

@@ -13,7 +13,7 @@ use nowcast_log::{Committed, LogHandle};
 use nowcast_model::{Batch, Clock, Event, Item, Offset, Producer, limits::RECORD_BYTES_MAX};
 use nowcast_sources::{Rejected, Sink, WriteError};
 use nowcast_store::{Refusal, Store};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, oneshot, watch};
 
 use super::{once::Once, rejected::Waiting, room::Room};
 
@@ -48,6 +48,8 @@ pub struct Ingest {
     applied: watch::Receiver<Offset>,
     room: watch::Receiver<Room>,
     once: Once,
+    /// Held while rows are chosen to be taken away, until their record is queued.
+    removals: Mutex<()>,
     /// Refused lines that nobody could be told of.
     pub(super) rejected: Waiting,
 }
@@ -110,6 +112,7 @@ impl Ingest {
             applied,
             room,
             once: Once::default(),
+            removals: Mutex::default(),
             rejected: Waiting::default(),
         }
     }
@@ -143,7 +146,41 @@ impl Ingest {
         Ok(pending)
     }
 
+    /// Ready once no other statement takes rows away, and all that did are applied: rows that are then read stay until
+    /// the guard is handed to [`Ingest::append_held`], unless an upsert replaces them.
+    pub async fn hold_removals(&self) -> MutexGuard<'_, ()> {
+        let held = self.removals.lock().await;
+        let end = self.log.end();
+        self.visible(Committed { offset: end, end }).await;
+        held
+    }
+
+    /// As [`Ingest::append_visible`], for the record that rows were held for.
+    ///
+    /// # Errors
+    /// As [`Ingest::append_visible`].
+    pub async fn append_held(&self, items: Vec<Item>, held: MutexGuard<'_, ()>) -> Result<(), AppendError> {
+        let pending = self.queue_held(items, None, Some(BUSY_AFTER)).await?;
+        drop(held);
+        let committed = pending.durable().await?;
+        self.visible(committed).await;
+        Ok(())
+    }
+
     async fn queue(
+        &self,
+        items: Vec<Item>,
+        producer: Option<Producer>,
+        busy_after: Option<Duration>,
+    ) -> Result<Pending, AppendError> {
+        let _held = match items.iter().any(takes_rows) {
+            true => Some(self.removals.lock().await),
+            false => None,
+        };
+        self.queue_held(items, producer, busy_after).await
+    }
+
+    async fn queue_held(
         &self,
         items: Vec<Item>,
         producer: Option<Producer>,
@@ -286,11 +323,27 @@ fn log_error(error: &nowcast_log::LogError) -> WriteError {
 
 /// True for what makes room, and must not wait for it.
 fn frees_space(item: &Item) -> bool {
-    use Event::{DropPartitions, DropRange, DropTable, SetTtl, Truncate};
+    use Event::{DeleteRows, DropPartitions, DropRange, DropTable, SetTtl, Truncate};
     matches!(
         item,
         Item::Event(
-            DropTable { .. } | Truncate { .. } | DropPartitions { .. } | DropRange { .. } | SetTtl { .. }
+            DropTable { .. }
+                | Truncate { .. }
+                | DropPartitions { .. }
+                | DropRange { .. }
+                | DeleteRows { .. }
+                | SetTtl { .. }
+        )
+    )
+}
+
+/// True for what takes rows away, or the table with them.
+fn takes_rows(item: &Item) -> bool {
+    use Event::{DeleteRows, DropPartitions, DropRange, DropTable, Truncate};
+    matches!(
+        item,
+        Item::Event(
+            DropTable { .. } | Truncate { .. } | DropPartitions { .. } | DropRange { .. } | DeleteRows { .. }
         )
     )
 }
@@ -298,6 +351,8 @@ fn frees_space(item: &Item) -> bool {
 fn item_bytes(item: &Item) -> usize {
     match item {
         Item::Rows(batch) => batch.bytes(),
+        // As JSON.
+        Item::Event(Event::DeleteRows { seqs, .. }) => 256 + seqs.len() * 24,
         Item::Event(_) => 256,
     }
 }

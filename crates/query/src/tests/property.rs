@@ -94,6 +94,9 @@ enum Step {
     Insert(Vec<Row>),
     Tick(i64),
     Flush,
+    /// Of one cab.
+    Update(&'static str),
+    Delete(&'static str),
     Truncate,
     /// Partitions of hours that are over.
     DropPartitions,
@@ -108,6 +111,8 @@ fn step() -> impl Strategy<Value = Step> {
         6 => prop::collection::vec(row, 1..6).prop_map(Step::Insert),
         3 => (1..6i64).prop_map(Step::Tick),
         1 => Just(Step::Flush),
+        1 => prop::sample::select(vec!["a", "b"]).prop_map(Step::Update),
+        1 => prop::sample::select(vec!["a", "b"]).prop_map(Step::Delete),
         1 => Just(Step::Truncate),
         1 => Just(Step::DropPartitions),
     ]
@@ -178,6 +183,13 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
                     })
                     .collect();
                 write(&world, &format!("INSERT INTO trips VALUES {}", rows.join(", ")))
+            }
+            Step::Update(cab) => write(
+                &world,
+                &format!("UPDATE trips SET price = riders, riders = riders + 1 WHERE cab = '{cab}'"),
+            ),
+            Step::Delete(cab) => {
+                write(&world, &format!("DELETE FROM trips WHERE cab = '{cab}' AND riders > 1"))
             }
             Step::Truncate => write(&world, "TRUNCATE TABLE trips"),
             Step::DropPartitions => {

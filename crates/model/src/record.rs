@@ -80,6 +80,13 @@ pub enum Event {
         /// Its name.
         schema: String,
     },
+    /// What a session variable is at the beginning of a session.
+    SetDefault {
+        /// The variable, lower case.
+        name: String,
+        /// Its value; `None` for none.
+        value: Option<String>,
+    },
     /// A new table. No-op if it exists.
     CreateTable {
         /// What it looks like.
@@ -147,10 +154,10 @@ pub enum Event {
 }
 
 impl Event {
-    /// The table that it is about; `None` for a schema.
+    /// The table that it is about; `None` for a schema or a default.
     pub fn table(&self) -> Option<&TableName> {
         match self {
-            Event::CreateSchema { .. } => None,
+            Event::CreateSchema { .. } | Event::SetDefault { .. } => None,
             Event::CreateTable { schema } => Some(&schema.name),
             Event::AddColumns { table, .. }
             | Event::DropTable { table }

@@ -34,14 +34,16 @@ use nowcast_store::Snapshot;
 use crate::{
     catalog::{self, CATALOG, Names, SnapshotCatalog},
     context::QueryContext,
+    describe,
     error::{SqlCode, SqlError},
     failure,
     functions::{Now, Types},
+    insert::Inserting,
     params, parse,
     partitions::Partitions,
     planned::{self, Planned},
     rewrite, show,
-    statement::{Select, Show, Statement},
+    statement::{CreateTable, Select, Show, Statement},
     write,
 };
 
@@ -197,6 +199,18 @@ impl QueryEngine {
         write::items(self, ctx, statement).await
     }
 
+    /// Begins to make the rows of an INSERT or a CREATE TABLE AS; `None` if there is nothing to do.
+    ///
+    /// # Errors
+    /// As [`QueryEngine::write_items`].
+    pub async fn insert(
+        &self,
+        ctx: &QueryContext,
+        statement: &Statement,
+    ) -> Result<Option<Inserting>, SqlError> {
+        Inserting::new(self, ctx, statement).await
+    }
+
     /// The types of a statement's parameters and of its result, without running it.
     ///
     /// # Errors
@@ -219,16 +233,20 @@ impl QueryEngine {
             Statement::Show(what) => {
                 Ok(Description { params: Vec::new(), schema: self.show(ctx, what)?.schema })
             }
+            Statement::CreateTable(CreateTable { source: Some(source), .. }) => {
+                let planned = self.plan(ctx, source, Mode::Describe)?;
+                Ok(Description { params: planned::parameter_types(&planned)?, schema: empty })
+            }
             Statement::Insert(insert) => {
-                Ok(Description { params: write::describe(self, ctx, insert)?, schema: empty })
+                Ok(Description { params: describe::insert(self, ctx, insert)?, schema: empty })
             }
             Statement::Update(update) => {
                 let (table, columns, select) = (&update.table, &update.columns[..], &update.select);
-                let params = write::describe_mutation(self, ctx, table, columns, select)?;
+                let params = describe::mutation(self, ctx, table, columns, select)?;
                 Ok(Description { params, schema: empty })
             }
             Statement::Delete(delete) => {
-                let params = write::describe_mutation(self, ctx, &delete.table, &[], &delete.select)?;
+                let params = describe::mutation(self, ctx, &delete.table, &[], &delete.select)?;
                 Ok(Description { params, schema: empty })
             }
             _ => Ok(Description { params: Vec::new(), schema: empty }),

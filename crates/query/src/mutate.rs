@@ -21,12 +21,13 @@ use nowcast_model::{Batch, Event, Item, TableSchema, limits::RECORD_BYTES_MAX};
 use crate::{
     catalog::require_table,
     context::QueryContext,
+    convert::convert,
     engine::{Mode, QueryEngine},
     error::{SqlCode, SqlError},
     failure,
     planned::Planned,
     statement::{Delete, Update},
-    write::{convert, undefined_column},
+    write::undefined_column,
 };
 
 /// Ranges of row numbers in one record: each is some twenty bytes in the log.

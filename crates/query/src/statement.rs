@@ -1,7 +1,7 @@
 //! What a text can ask for.
 
 use datafusion::sql::sqlparser::ast;
-use nowcast_model::{Column, PartitionBy};
+use nowcast_model::{Column, ColumnType, PartitionBy};
 
 use crate::{error::Place, text::Text};
 
@@ -81,6 +81,20 @@ pub enum Statement {
         table: NameRef,
         /// Each partition's beginning, or its first part, as written.
         partitions: Vec<(String, Place)>,
+    },
+    /// GRANT and REVOKE: taken, and nothing comes of it.
+    Grant {
+        /// The word that it began with, upper case.
+        word: &'static str,
+    },
+    /// ALTER DATABASE … SET, ALTER ROLE … SET: what sessions begin with.
+    SetDefault {
+        /// The variable, lower case.
+        name: String,
+        /// What it is set to; `None` with RESET.
+        value: Option<String>,
+        /// ALTER DATABASE or ALTER ROLE.
+        tag: &'static str,
     },
     /// SHOW.
     Show(Show),
@@ -178,6 +192,12 @@ pub struct CreateTable {
     /// No error if it exists.
     pub if_not_exists: bool,
     pub(crate) columns: Vec<Column>,
+    /// AS: the query whose rows it gets, and whose columns.
+    pub(crate) source: Option<Select>,
+    /// `cast(column AS TYPE)` behind the query.
+    pub(crate) casts: Vec<(String, ColumnType, Place)>,
+    /// LIKE: the table that it is to look like.
+    pub(crate) like: Option<NameRef>,
     pub(crate) timestamp: Option<(String, Place)>,
     pub(crate) partition_by: Option<(PartitionBy, Place)>,
     pub(crate) ttl_s: Option<u64>,
@@ -219,7 +239,17 @@ impl Statement {
                 | Statement::SetTtl { .. }
                 | Statement::SetDedup { .. }
                 | Statement::DropPartitions { .. }
+                | Statement::SetDefault { .. }
         )
+    }
+
+    /// True if it writes the rows of a query, which may be more than fit into one record.
+    pub fn writes_a_query(&self) -> bool {
+        match self {
+            Statement::Insert(insert) => !matches!(&*insert.source.ast.body, ast::SetExpr::Values(_)),
+            Statement::CreateTable(create) => create.source.is_some(),
+            _ => false,
+        }
     }
 
     /// The word of PostgreSQL's command tag; rows are added by who knows them (`INSERT 0 3`, `SELECT 5`).
@@ -238,6 +268,8 @@ impl Statement {
             | Statement::SetTtl { .. }
             | Statement::SetDedup { .. }
             | Statement::DropPartitions { .. } => "ALTER TABLE",
+            Statement::Grant { word } => word,
+            Statement::SetDefault { tag, .. } => tag,
             Statement::Show(_) => "SHOW",
             Statement::Set { value: Some(_), .. } => "SET",
             Statement::Set { value: None, .. } => "RESET",

@@ -157,6 +157,12 @@ impl Sql {
         let mut ctx = QueryContext::new(self.store.snapshot(), now_us).with_params(params);
         ctx.search_path.clone_from(&session.search_path);
         ctx.variables.clone_from(&session.variables);
+        for (name, value) in &ctx.snapshot.defaults {
+            if name == SEARCH_PATH && !session.variables.contains_key(name) {
+                ctx.search_path = search_path(value);
+            }
+            ctx.variables.entry(name.clone()).or_insert_with(|| value.clone());
+        }
         ctx.system = Some(self.system());
         ctx
     }
@@ -181,6 +187,13 @@ impl Sql {
             }
             Statement::Update(_) | Statement::Delete(_) => {
                 done(Some(self.mutate(session, params, now_us, statement).await?))
+            }
+            statement if statement.writes_a_query() && session.transaction.is_none() => {
+                let ctx = self.context(session, params, now_us);
+                let rows = self.insert(ctx, statement).await?;
+                // PostgreSQL's tag of CREATE TABLE AS.
+                let tag = if matches!(statement, Statement::Insert(_)) { "INSERT" } else { "SELECT" };
+                Ok(Answer::Done { tag, rows: Some(rows) })
             }
             statement if statement.is_write() => {
                 let ctx = self.context(session, params, now_us);
@@ -276,6 +289,38 @@ impl Sql {
         Ok(changed)
     }
 
+    /// Writes the rows of a query, as many records as it takes. Rows written.
+    async fn insert(&self, ctx: QueryContext, statement: &Statement) -> Result<u64, SqlFailure> {
+        let (engine, timeout, statement) = (Arc::clone(&self.engine), self.timeout, statement.clone());
+        let running = Arc::clone(&self.running);
+        let (sender, mut records) = mpsc::channel(1);
+        let work = async move {
+            // The semaphore is never closed.
+            let _permit = running.acquire_owned().await;
+            let write = async {
+                let Some(mut rows) = engine.insert(&ctx, &statement).await? else { return Ok(()) };
+                while let Some(items) = rows.next().await? {
+                    if sender.send(Ok(items)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            };
+            let ended = tokio::time::timeout(timeout, write).await;
+            if let Err(error) = ended.unwrap_or_else(|_| Err(too_long(timeout))) {
+                let _ = sender.send(Err(error)).await;
+            }
+        };
+        let _ended = AbortOnDrop(self.runtime.spawn(work).abort_handle());
+        let mut written = 0;
+        while let Some(items) = records.recv().await {
+            let items = items?;
+            written += items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum::<u64>();
+            self.ingest.append_visible(items).await.map_err(SqlFailure::Append)?;
+        }
+        Ok(written)
+    }
+
     /// What a statement writes. The query in it runs where queries run, and ends with its caller.
     async fn items(&self, ctx: &QueryContext, statement: &Statement) -> Result<Vec<Item>, SqlError> {
         let (engine, timeout) = (Arc::clone(&self.engine), self.timeout);
@@ -349,10 +394,16 @@ fn bytes(item: &Item) -> usize {
     }
 }
 
+const SEARCH_PATH: &str = "search_path";
+
+fn search_path(value: &str) -> Vec<String> {
+    let parts = value.split(',').map(|part| part.trim().trim_matches('"').to_owned());
+    parts.filter(|part| !part.is_empty()).collect()
+}
+
 fn set(session: &mut Session, name: &str, value: Option<&str>) {
-    if name == "search_path" {
-        let parts = value.unwrap_or_default().split(',').map(|part| part.trim().trim_matches('"').to_owned());
-        session.search_path = parts.filter(|part| !part.is_empty()).collect();
+    if name == SEARCH_PATH {
+        session.search_path = search_path(value.unwrap_or_default());
     }
     match value {
         Some(value) => session.variables.insert(name.to_owned(), value.to_owned()),

@@ -54,11 +54,18 @@ impl Applying<'_> {
             Item::Event(event) => event.table(),
         };
         let Some(table) = table else {
-            if let Item::Event(Event::CreateSchema { schema }) = item
-                && !self.snapshot.has_schema(schema)
-            {
-                self.schemas_changed = true;
-                self.snapshot.schemas.insert(schema.clone());
+            match item {
+                Item::Event(Event::CreateSchema { schema }) if !self.snapshot.has_schema(schema) => {
+                    self.schemas_changed = true;
+                    self.snapshot.schemas.insert(schema.clone());
+                }
+                Item::Event(Event::SetDefault { name, value: Some(value) }) => {
+                    self.snapshot.defaults.insert(name.clone(), value.clone());
+                }
+                Item::Event(Event::SetDefault { name, value: None }) => {
+                    self.snapshot.defaults.remove(name);
+                }
+                _ => {}
             }
             return Ok(());
         };
@@ -116,9 +123,10 @@ impl Applying<'_> {
                         change_schema(version, new, self.sink);
                         Ok(())
                     }
-                    Event::CreateSchema { .. } | Event::CreateTable { .. } | Event::DropTable { .. } => {
-                        Ok(())
-                    }
+                    Event::CreateSchema { .. }
+                    | Event::SetDefault { .. }
+                    | Event::CreateTable { .. }
+                    | Event::DropTable { .. } => Ok(()),
                 }
             }
         }

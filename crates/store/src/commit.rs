@@ -253,6 +253,7 @@ impl Store {
             self.next_part.load(Ordering::Relaxed),
             self.clock.now_us(),
             schemas,
+            base.defaults.clone(),
             seen,
             tables.collect(),
         )

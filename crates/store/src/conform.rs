@@ -115,6 +115,7 @@ impl Draft<'_> {
                 self.existing(table)?;
                 self.tables.insert(table.key(), None);
             }
+            Event::SetDefault { .. } => {}
             Event::Truncate { table }
             | Event::DropPartitions { table, .. }
             | Event::DeleteRows { table, .. }

@@ -11,6 +11,7 @@
 //! it did not exist there. A table's rows below its `flushed_to` are all in its parts.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -37,6 +38,8 @@ pub(crate) struct Manifest {
     pub(crate) position: Offset,
     pub(crate) next_part: u64,
     pub(crate) schemas: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) defaults: BTreeMap<String, String>,
     /// Writes that were applied before `position`, by writers that name themselves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) seen: Vec<SeenWrite>,
@@ -141,6 +144,7 @@ impl Manifest {
             position: Offset::ZERO,
             next_part: 1,
             schemas: vec![],
+            defaults: BTreeMap::new(),
             seen: vec![],
             tables: vec![],
         }
@@ -151,10 +155,11 @@ impl Manifest {
         next_part: u64,
         at_us: i64,
         schemas: Vec<String>,
+        defaults: BTreeMap<String, String>,
         seen: Vec<SeenWrite>,
         tables: Vec<TableEntry>,
     ) -> Manifest {
-        Manifest { version: VERSION, at_us, position, next_part, schemas, seen, tables }
+        Manifest { version: VERSION, at_us, position, next_part, schemas, defaults, seen, tables }
     }
 
     /// Where the manifest of the store in `dir` is.

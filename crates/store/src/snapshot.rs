@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub tables: BTreeMap<TableName, Arc<TableVersion>>,
     /// The schemas, `public` always among them.
     pub schemas: BTreeSet<String>,
+    /// What session variables are at the beginning of a session; names in lower case.
+    pub defaults: BTreeMap<String, String>,
 }
 
 impl Snapshot {

@@ -138,6 +138,7 @@ impl Store {
         let mut snapshot = Snapshot {
             position: manifest.position,
             tables: BTreeMap::new(),
+            defaults: manifest.defaults.clone(),
             schemas: manifest.schemas.iter().cloned().chain([TableName::PUBLIC.to_owned()]).collect(),
         };
         let mut flushed_to = BTreeMap::new();

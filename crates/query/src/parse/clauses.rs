@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Words that a statement can begin with, for "did you mean".
-pub(super) const STATEMENTS: [&str; 19] = [
+pub(super) const STATEMENTS: [&str; 21] = [
     "SELECT",
     "WITH",
     "VALUES",
@@ -23,6 +23,8 @@ pub(super) const STATEMENTS: [&str; 19] = [
     "DROP",
     "TRUNCATE",
     "ALTER",
+    "GRANT",
+    "REVOKE",
     "SHOW",
     "SET",
     "RESET",
@@ -34,7 +36,7 @@ pub(super) const STATEMENTS: [&str; 19] = [
 ];
 
 /// Statements that are known and refused.
-const REFUSED_STATEMENTS: [(&str, &str); 23] = [
+const REFUSED_STATEMENTS: [(&str, &str); 21] = [
     (
         "MERGE",
         "insert the row again, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
@@ -46,8 +48,6 @@ const REFUSED_STATEMENTS: [(&str, &str); 23] = [
     ("ANALYZE", "not needed: parts know their extent"),
     ("REINDEX", "there are no indexes; parts are pruned by time"),
     ("CLUSTER", "parts are sorted by time already"),
-    ("GRANT", "rights come with tokens, in the configuration"),
-    ("REVOKE", "rights come with tokens, in the configuration"),
     ("LISTEN", "subscribe to a query over /api/v1/live"),
     ("NOTIFY", "subscribe to a query over /api/v1/live"),
     ("PREPARE", "use the extended protocol of your driver, with $1, $2, …"),

@@ -6,7 +6,8 @@ use nowcast_model::{Column, PartitionBy};
 use super::{cursor::Cursor, types::column_type};
 use crate::{
     error::{Place, SqlCode, SqlError, did_you_mean},
-    statement::{CreateTable, Statement},
+    statement::{CreateTable, Select, Statement},
+    text::Text,
 };
 
 fn not_supported(message: &str, hint: &str) -> SqlError {
@@ -47,21 +48,31 @@ pub(super) fn create(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable, SqlError> {
     let if_not_exists = cursor.if_not_exists();
     let table = cursor.table()?;
-    if cursor.are(&["AS"]) || cursor.are(&["LIKE"]) {
-        let hint = "CREATE TABLE with its columns, then INSERT INTO table SELECT …";
-        let message = format!("CREATE TABLE … {} is not supported yet", cursor.upper().unwrap_or_default());
-        return Err(not_supported(&message, hint).at(cursor.place()));
-    }
     let mut create = CreateTable {
         table,
         if_not_exists,
         columns: Vec::new(),
+        source: None,
+        casts: Vec::new(),
+        like: None,
         timestamp: None,
         partition_by: None,
         ttl_s: None,
         dedup_keys: Vec::new(),
     };
+    if cursor.accept("AS") {
+        create.source = Some(source(cursor)?);
+        while cursor.accept_token(&Token::Comma) {
+            cast_or_index(cursor, &mut create)?;
+        }
+        return options(cursor, create);
+    }
     cursor.expect_token(&Token::LParen)?;
+    if cursor.accept("LIKE") {
+        create.like = Some(cursor.table()?);
+        cursor.expect_token(&Token::RParen)?;
+        return options(cursor, create);
+    }
     loop {
         if let Some(error) = table_constraint(cursor) {
             return Err(error);
@@ -78,10 +89,60 @@ fn create_table(cursor: &mut Cursor<'_>) -> Result<CreateTable, SqlError> {
     if !cursor.accept_token(&Token::RParen) {
         return Err(cursor.error("\",\" or \")\""));
     }
+    options(cursor, create)
+}
+
+fn options(cursor: &mut Cursor<'_>, mut create: CreateTable) -> Result<CreateTable, SqlError> {
     while !cursor.is_end() {
         table_option(cursor, &mut create)?;
     }
     Ok(create)
+}
+
+/// The query behind AS: in parentheses, or all that is left.
+fn source(cursor: &mut Cursor<'_>) -> Result<Select, SqlError> {
+    let text = cursor.text();
+    let from = cursor.index();
+    if !cursor.accept_token(&Token::LParen) {
+        let rest = text.from(from);
+        while !cursor.is_end() {
+            cursor.skip();
+        }
+        return super::query_in(&rest, 0, "CREATE TABLE … AS");
+    }
+    let mut depth = 1_usize;
+    while let Some(token) = cursor.peek() {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            let inner = text.tokens[from + 1..cursor.index()].into();
+            cursor.skip();
+            return super::query_in(
+                &Text { source: text.source.clone(), tokens: inner },
+                0,
+                "CREATE TABLE … AS",
+            );
+        }
+        cursor.skip();
+    }
+    Err(cursor.error("\")\""))
+}
+
+/// `cast(column AS TYPE)` or `INDEX(column)` behind the query.
+fn cast_or_index(cursor: &mut Cursor<'_>, create: &mut CreateTable) -> Result<(), SqlError> {
+    if cursor.are(&["INDEX"]) {
+        return index(cursor);
+    }
+    cursor.expect("CAST", "CREATE TABLE t AS (SELECT …), cast(column AS SYMBOL)")?;
+    cursor.expect_token(&Token::LParen)?;
+    let (name, place) = cursor.name("a column")?;
+    cursor.expect("AS", "cast(column AS TYPE)")?;
+    let ty = column_type(cursor)?;
+    create.casts.push((name, ty, place));
+    cursor.expect_token(&Token::RParen)
 }
 
 /// `INDEX(column CAPACITY n)`: QuestDB's index on a symbol; here a dictionary needs none.
@@ -279,6 +340,9 @@ pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     let form = "ALTER TABLE table ADD COLUMN name TYPE, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
+    if let Some(tag) = default_of(cursor) {
+        return set_default(cursor, tag);
+    }
     cursor.expect("TABLE", form)?;
     cursor.if_exists();
     let table = cursor.table()?;
@@ -333,4 +397,36 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     };
     let message = format!("ALTER TABLE … {} is not supported yet", clause.join(" "));
     Err(not_supported(&message, hint).at(cursor.place()))
+}
+
+/// What ALTER changes the sessions of, if it does.
+fn default_of(cursor: &mut Cursor<'_>) -> Option<&'static str> {
+    let tags = [("DATABASE", "ALTER DATABASE"), ("ROLE", "ALTER ROLE"), ("USER", "ALTER ROLE")];
+    tags.into_iter().find(|(word, _)| cursor.accept(word)).map(|(_, tag)| tag)
+}
+
+/// `"develop" SET search_path TO ecommerce`. There is one database under every name, and one set of defaults.
+fn set_default(cursor: &mut Cursor<'_>, tag: &'static str) -> Result<Statement, SqlError> {
+    cursor.name("a name")?;
+    let form = "ALTER DATABASE name SET search_path TO schema";
+    let statement = match cursor.upper().as_deref() {
+        Some("SET") => {
+            cursor.skip();
+            super::session::set(cursor)?
+        }
+        Some("RESET") => {
+            cursor.skip();
+            super::session::reset(cursor)?
+        }
+        _ => return Err(cursor.error("SET or RESET").hint(format!("write {form}"))),
+    };
+    match statement {
+        Statement::Set { name, value } if name == "search_path" => {
+            Ok(Statement::SetDefault { name, value, tag })
+        }
+        _ => {
+            let error = not_supported("only search_path has a default to be set", "SET it in each session");
+            Err(error.at(cursor.text().place(0)))
+        }
+    }
 }

@@ -73,6 +73,8 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "DROP" => ddl::drop(&mut cursor),
         "TRUNCATE" => ddl::truncate(&mut cursor),
         "ALTER" => ddl::alter(&mut cursor),
+        "GRANT" if text.tokens.len() > 1 => Ok(Statement::Grant { word: "GRANT" }),
+        "REVOKE" if text.tokens.len() > 1 => Ok(Statement::Grant { word: "REVOKE" }),
         "SHOW" => session::show(&mut cursor),
         "SET" => session::set(&mut cursor),
         "RESET" => session::reset(&mut cursor),

@@ -8,7 +8,8 @@ use crate::error::{SqlCode, SqlError, did_you_mean};
 
 /// The type called `name` (upper case, one word).
 ///
-/// `UUID`, `JSON`, `CHAR` and `IPv4` are VARCHAR: they keep their text, and nothing here computes with them.
+/// `UUID`, `JSON`, `CHAR`, `IPv4`, `LONG256`, `GEOHASH` and `BINARY` are VARCHAR: they keep their text, and nothing here
+/// computes with them. `DECIMAL` is DOUBLE: fifteen digits, which sums of money in one currency do not use up.
 /// `TIMESTAMPTZ` is TIMESTAMP: times are UTC.
 pub(crate) fn type_of(name: &str) -> Option<ColumnType> {
     Some(match name {
@@ -18,10 +19,12 @@ pub(crate) fn type_of(name: &str) -> Option<ColumnType> {
         "INT" | "INT4" | "INTEGER" => ColumnType::Int,
         "LONG" | "BIGINT" | "INT8" => ColumnType::Long,
         "FLOAT" | "FLOAT4" | "REAL" => ColumnType::Float,
-        "DOUBLE" | "FLOAT8" => ColumnType::Double,
+        "DOUBLE" | "FLOAT8" | "DECIMAL" | "NUMERIC" => ColumnType::Double,
         "SYMBOL" => ColumnType::Symbol,
         "VARCHAR" | "STRING" | "TEXT" | "CHAR" | "CHARACTER" | "BPCHAR" | "NAME" | "UUID" | "JSON"
-        | "JSONB" | "IPV4" | "INET" => ColumnType::Varchar,
+        | "JSONB" | "IPV4" | "INET" | "LONG256" | "LONG128" | "GEOHASH" | "BINARY" | "BYTEA" => {
+            ColumnType::Varchar
+        }
         "TIMESTAMP" | "TIMESTAMPTZ" => ColumnType::Timestamp,
         "TIMESTAMP_NS" => ColumnType::TimestampNs,
         "DATE" => ColumnType::Date,
@@ -32,12 +35,9 @@ pub(crate) fn type_of(name: &str) -> Option<ColumnType> {
 /// Types that are known and refused, with what to take instead.
 fn refused(name: &str) -> Option<&'static str> {
     Some(match name {
-        "NUMERIC" | "DECIMAL" => "use DOUBLE, or LONG in the smallest unit (cents)",
         "SERIAL" | "SERIAL4" | "BIGSERIAL" | "SERIAL8" => {
             "there are no sequences; use LONG and send the number"
         }
-        "LONG256" | "LONG128" | "GEOHASH" => "use VARCHAR",
-        "BINARY" | "BYTEA" => "use VARCHAR with base64 or hexadecimal text",
         "INTERVAL" => "use LONG with microseconds",
         "TIME" | "TIMETZ" => "use TIMESTAMP, or LONG with microseconds since midnight",
         "ARRAY" => "use one column for each element",
@@ -134,11 +134,25 @@ pub(super) fn column_type(cursor: &mut Cursor<'_>) -> Result<ColumnType, SqlErro
     Ok(ty)
 }
 
+/// `(20)`, `(10, 2)`, and `(5c)` of a GEOHASH.
 fn length(cursor: &mut Cursor<'_>) -> Result<Option<u64>, SqlError> {
     if !cursor.accept_token(&Token::LParen) {
         return Ok(None);
     }
-    let length = cursor.accept_number().ok_or_else(|| cursor.error("a number"))?;
+    let length = match cursor.peek() {
+        Some(Token::Number(digits, _)) => {
+            let digits = digits.trim_end_matches(['c', 'b']);
+            digits.parse().map_err(|_| cursor.error("a number"))?
+        }
+        _ => return Err(cursor.error("a number")),
+    };
+    cursor.skip();
+    if !cursor.accept("C") {
+        cursor.accept("B");
+    }
+    if cursor.accept_token(&Token::Comma) {
+        cursor.accept_number().ok_or_else(|| cursor.error("a number"))?;
+    }
     cursor.expect_token(&Token::RParen)?;
     Ok(Some(length))
 }

@@ -136,11 +136,10 @@ impl Shared {
                         let rows = usize::try_from(rows.unwrap_or(0)).unwrap_or(usize::MAX);
                         Response::Execution(tag.with_oid(0).with_rows(rows))
                     }
-                    Statement::Update(_) | Statement::Delete(_) => {
-                        let rows = usize::try_from(rows.unwrap_or(0)).unwrap_or(usize::MAX);
-                        Response::Execution(tag.with_rows(rows))
-                    }
-                    _ => Response::Execution(tag),
+                    _ => Response::Execution(match rows {
+                        Some(rows) => tag.with_rows(usize::try_from(rows).unwrap_or(usize::MAX)),
+                        None => tag,
+                    }),
                 })
             }
             Err(failure) => Err(sql_error(&failure.into_sql())),

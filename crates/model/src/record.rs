@@ -99,6 +99,15 @@ pub enum Event {
         /// The columns; those that exist are skipped.
         columns: Vec<Column>,
     },
+    /// A column gets another name. Rows under the old one are still its own.
+    RenameColumn {
+        /// The table.
+        table: TableName,
+        /// What it is called.
+        from: Arc<str>,
+        /// What it is to be called.
+        to: Arc<str>,
+    },
     /// The table and its rows go.
     DropTable {
         /// The table.
@@ -160,6 +169,7 @@ impl Event {
             Event::CreateSchema { .. } | Event::SetDefault { .. } => None,
             Event::CreateTable { schema } => Some(&schema.name),
             Event::AddColumns { table, .. }
+            | Event::RenameColumn { table, .. }
             | Event::DropTable { table }
             | Event::Truncate { table }
             | Event::DropPartitions { table, .. }

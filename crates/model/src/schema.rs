@@ -126,12 +126,26 @@ pub struct Column {
     /// The type; never changes while the column exists.
     #[serde(rename = "type")]
     pub ty: ColumnType,
+    /// The names that it had before, the first one first, without repeats. They stay its own: what was written under them, and what
+    /// still is, belongs to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Arc<str>>,
 }
 
 impl Column {
     /// A column.
     pub fn new(name: &str, ty: ColumnType) -> Column {
-        Column { name: name.into(), ty }
+        Column { name: name.into(), ty, former: Vec::new() }
+    }
+
+    /// The name in files, which a file never changes: the first one.
+    pub fn file_name(&self) -> &str {
+        self.former.first().unwrap_or(&self.name)
+    }
+
+    /// True if it is called `name`, or was, case included.
+    pub fn has_name(&self, name: &str) -> bool {
+        *self.name == *name || self.former.iter().any(|former| **former == *name)
     }
 }
 
@@ -218,18 +232,37 @@ pub enum SchemaError {
 }
 
 impl TableSchema {
-    /// Index of the column called `name`, matched without case.
+    /// Index of the column called `name`, or once called so, matched without case.
     pub fn index_of(&self, name: &str) -> Option<usize> {
         if let Some(exact) = self.columns.iter().position(|c| &*c.name == name) {
             return Some(exact);
         }
         let key = name_key(name);
-        self.columns.iter().position(|c| name_key(&c.name) == key)
+        let is_it = |c: &Column| name_key(&c.name) == key || c.former.iter().any(|f| name_key(f) == key);
+        self.columns.iter().position(is_it)
+    }
+
+    /// The same with the column `from` called `to`; `None` if there is no such column.
+    pub fn renamed(&self, from: &str, to: &str) -> Option<TableSchema> {
+        let mut schema = self.clone();
+        let column = &mut schema.columns[self.index_of(from)?];
+        let old = std::mem::replace(&mut column.name, to.into());
+        if !column.former.contains(&old) {
+            column.former.push(old);
+        }
+        Some(schema)
     }
 
     /// The designated time column.
     pub fn timestamp_column(&self) -> Option<&Column> {
         self.timestamp.map(|index| &self.columns[index])
+    }
+
+    /// As [`TableSchema::stored`], with the names that files have.
+    pub fn filed(&self) -> Schema {
+        let columns = self.columns.iter().map(|c| Field::new(c.file_name(), c.ty.arrow(), true));
+        let seq = Field::new(SEQ_COLUMN, DataType::UInt64, false);
+        Schema::new(columns.chain([seq]).collect::<Vec<Field>>())
     }
 
     /// The Arrow schema of stored rows: the columns in order, all nullable, then [`SEQ_COLUMN`] (`UInt64`).
@@ -255,6 +288,9 @@ impl TableSchema {
         for column in &self.columns {
             check_name(&column.name)?;
             seen.push((name_key(&column.name), &column.name));
+            let key = name_key(&column.name);
+            let former = column.former.iter().map(|former| (name_key(former), &**former));
+            seen.extend(former.filter(|former| former.0 != key));
         }
         seen.sort();
         if let Some(pair) = seen.windows(2).find(|pair| pair[0].0 == pair[1].0) {

@@ -61,6 +61,15 @@ pub enum Statement {
         /// No error where one exists.
         if_not_exists: bool,
     },
+    /// ALTER TABLE … RENAME COLUMN … TO ….
+    RenameColumn {
+        /// The table.
+        table: NameRef,
+        /// The column.
+        from: (String, Place),
+        /// Its new name.
+        to: (String, Place),
+    },
     /// ALTER TABLE … SET TTL.
     SetTtl {
         /// The table.
@@ -236,6 +245,7 @@ impl Statement {
                 | Statement::DropTable { .. }
                 | Statement::Truncate { .. }
                 | Statement::AddColumns { .. }
+                | Statement::RenameColumn { .. }
                 | Statement::SetTtl { .. }
                 | Statement::SetDedup { .. }
                 | Statement::DropPartitions { .. }
@@ -265,6 +275,7 @@ impl Statement {
             Statement::DropTable { .. } => "DROP TABLE",
             Statement::Truncate { .. } => "TRUNCATE TABLE",
             Statement::AddColumns { .. }
+            | Statement::RenameColumn { .. }
             | Statement::SetTtl { .. }
             | Statement::SetDedup { .. }
             | Statement::DropPartitions { .. } => "ALTER TABLE",

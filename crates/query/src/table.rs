@@ -2,7 +2,7 @@
 //!
 //! One scan over two kinds of rows: hot batches in memory, and Parquet parts through DataFusion's reader (see
 //! [`crate::parts`]), which skips row groups by their statistics. Parts whose time cannot match are left out before that. The
-//! planner sees folded names (see [`crate::text`]); parts are read by the names that the table has, then
+//! planner sees folded names (see [`crate::text`]); parts are read by the names that their files have, then
 //! renamed. A part that is older than a column yields NULL for it.
 
 use std::{any::Any, fmt, sync::Arc};
@@ -54,6 +54,8 @@ pub(crate) struct Shape {
 pub(crate) struct SnapshotTable {
     version: Arc<TableVersion>,
     schema: SchemaRef,
+    /// The stored form under the names that files have.
+    filed: SchemaRef,
 }
 
 impl fmt::Debug for SnapshotTable {
@@ -78,7 +80,8 @@ impl SnapshotTable {
                 })
                 .collect();
         }
-        SnapshotTable { version, schema: Arc::new(Schema::new(fields)) }
+        let filed = Arc::new(version.schema.filed());
+        SnapshotTable { version, schema: Arc::new(Schema::new(fields)), filed }
     }
 
     /// The hot rows, the columns of `projection` only.
@@ -121,7 +124,7 @@ impl SnapshotTable {
     fn prune(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Result<Vec<&Arc<Part>>> {
         let parts: Vec<&Arc<Part>> = self.version.parts.iter().collect();
         let (Some(predicate), false) = (predicate, parts.is_empty()) else { return Ok(parts) };
-        let stored = &self.version.stored;
+        let stored = &self.filed;
         let builder = PruningPredicateBuilder::new().with_file_schema(stored.clone());
         let Some(pruning) = builder.build(predicate.clone()) else { return Ok(parts) };
         let statistics = parts.iter().map(|part| Arc::new(self.part_statistics(part))).collect();
@@ -137,12 +140,12 @@ impl SnapshotTable {
         predicate: Option<&Arc<dyn PhysicalExpr>>,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut source = ParquetSource::new(self.version.stored.clone())
-            .with_parquet_file_reader_factory(Arc::new(PartReaders));
+        let mut source =
+            ParquetSource::new(self.filed.clone()).with_parquet_file_reader_factory(Arc::new(PartReaders));
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate.clone());
         }
-        let mut total = Statistics::new_unknown(&self.version.stored);
+        let mut total = Statistics::new_unknown(&self.filed);
         total.num_rows = Precision::Exact(0);
         let mut groups = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
         for (i, part) in parts.iter().enumerate() {
@@ -196,7 +199,7 @@ impl SnapshotTable {
         let schema = plan.schema();
         let shown = |index: usize| {
             let name = schema.field(index).name();
-            let found = self.version.stored.index_of(name).ok();
+            let found = self.filed.index_of(name).ok();
             found.map_or_else(|| name.clone(), |i| self.schema.fields()[i].name().clone())
         };
         let names: Vec<String> = (0..width).map(shown).collect();
@@ -244,7 +247,7 @@ impl TableProvider for SnapshotTable {
             Some(filter) => {
                 let df_schema = DFSchema::try_from(self.schema.clone())?;
                 let folded = state.create_physical_expr(filter, &df_schema)?;
-                Some(rename_columns(folded, &self.version.stored)?)
+                Some(rename_columns(folded, &self.filed)?)
             }
             None => None,
         };
@@ -274,14 +277,14 @@ impl TableProvider for SnapshotTable {
     }
 }
 
-/// The expression over the stored form's names; indices are the same.
-fn rename_columns(expr: Arc<dyn PhysicalExpr>, stored: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
+/// The expression over the names in files; indices are the same.
+fn rename_columns(expr: Arc<dyn PhysicalExpr>, filed: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     let renamed = expr.transform_up(|expr| {
         let any: &dyn Any = expr.as_ref();
         Ok(match any.downcast_ref::<Column>() {
             Some(column) => {
-                let name = stored.field(column.index()).name();
+                let name = filed.field(column.index()).name();
                 Transformed::yes(Arc::new(Column::new(name, column.index())) as Arc<dyn PhysicalExpr>)
             }
             None => Transformed::no(expr),

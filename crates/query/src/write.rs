@@ -1,6 +1,6 @@
 //! Statements that change tables, as items of a record.
 
-use nowcast_model::{Event, Item, PartitionBy, TableSchema, limits::RECORD_BYTES_MAX};
+use nowcast_model::{Event, Item, PartitionBy, TableSchema, limits::RECORD_BYTES_MAX, name_key};
 use nowcast_store::partition_range_us;
 
 use crate::{
@@ -73,6 +73,27 @@ pub(crate) async fn items(
                 true => Ok(Vec::new()),
                 false => one(Event::AddColumns { table: schema.name.clone(), columns: added }),
             }
+        }
+        Statement::RenameColumn { table, from, to } => {
+            let schema = &require_table(ctx, table)?.schema;
+            let column = schema.columns.iter().find(|column| name_key(&column.name) == name_key(&from.0));
+            let column = column.ok_or_else(|| undefined_column(schema, &from.0).at(from.1))?;
+            // One that it had before is its own.
+            let others = schema.columns.iter().filter(|other| other.name != column.name);
+            let mut taken = others.filter(|other| {
+                [&other.name].into_iter().chain(&other.former).any(|name| name_key(name) == name_key(&to.0))
+            });
+            if let Some(other) = taken.next() {
+                let message = format!("{:?} is, or was, the name of the column {:?}", to.0, &*other.name);
+                let error = SqlError::new(SqlCode::DuplicateColumn, message).at(to.1);
+                return Err(
+                    error.hint("choose a name that no other column had: rows written under it are there")
+                );
+            }
+            nowcast_model::check_name(&to.0)
+                .map_err(|e| SqlError::new(SqlCode::Name, e.to_string()).at(to.1))?;
+            let (from, to) = (column.name.clone(), to.0.as_str().into());
+            one(Event::RenameColumn { table: schema.name.clone(), from, to })
         }
         Statement::SetTtl { table, ttl_s } => {
             let schema = &require_table(ctx, table)?.schema;

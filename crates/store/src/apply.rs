@@ -117,6 +117,10 @@ impl Applying<'_> {
                         self.schemas_changed = true;
                         add_columns(version, columns, self.sink)
                     }
+                    Event::RenameColumn { from, to, .. } => {
+                        self.schemas_changed = true;
+                        rename_column(version, from, to, self.sink)
+                    }
                     Event::SetTtl { ttl_s, .. } => {
                         self.schemas_changed = true;
                         let new = TableSchema { ttl_s: *ttl_s, ..TableSchema::clone(&version.schema) };
@@ -213,7 +217,7 @@ fn stored_rows(version: &TableVersion, batch: &Batch, offset: Offset) -> Result<
     let mut next = 0;
     for column in &version.schema.columns {
         match given.get(next) {
-            Some(field) if *field.name() == *column.name => {
+            Some(field) if column.has_name(field.name()) => {
                 columns.push(batch.rows.column(next).clone());
                 next += 1;
             }
@@ -366,6 +370,15 @@ fn add_columns(version: &mut TableVersion, columns: &[Column], sink: Sink<'_>) -
         columns.extend(seq.cloned());
         RecordBatch::try_new(stored.clone(), columns)
     })?;
+    change_schema(version, new, sink);
+    Ok(())
+}
+
+fn rename_column(version: &mut TableVersion, from: &str, to: &str, sink: Sink<'_>) -> Result<(), StoreError> {
+    let Some(new) = version.schema.renamed(from, to) else { return Ok(()) };
+    let stored = Arc::new(new.stored());
+    version.hot =
+        version.hot.try_map(|batch| RecordBatch::try_new(stored.clone(), batch.columns().to_vec()))?;
     change_schema(version, new, sink);
     Ok(())
 }

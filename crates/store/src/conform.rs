@@ -111,6 +111,20 @@ impl Draft<'_> {
                 let new = columns.iter().filter(|c| schema.index_of(&c.name).is_none()).cloned().collect();
                 return self.add_columns(&schema, new).map(|_| ());
             }
+            Event::RenameColumn { table, from, to } => {
+                let schema = self.existing(table)?;
+                let Some(renamed) = schema.renamed(from, to) else {
+                    let cause = format!("there is no column {from:?}");
+                    return Err(self.refuse(
+                        RefusalKind::Missing,
+                        table,
+                        cause,
+                        "name a column of the table",
+                    ));
+                };
+                check_new_table(&renamed, self.index)?;
+                self.tables.insert(table.key(), Some(Arc::new(renamed)));
+            }
             Event::DropTable { table } => {
                 self.existing(table)?;
                 self.tables.insert(table.key(), None);

@@ -339,7 +339,7 @@ pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 }
 
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
-    let form = "ALTER TABLE table ADD COLUMN name TYPE, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
+    let form = "ALTER TABLE table ADD COLUMN name TYPE, RENAME COLUMN old TO new, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
     if let Some(tag) = default_of(cursor) {
         return set_default(cursor, tag);
     }
@@ -361,6 +361,14 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
         }
         cursor.expect_end()?;
         return Ok(Statement::AddColumns { table, columns, if_not_exists });
+    }
+    if cursor.accept("RENAME") {
+        cursor.accept("COLUMN");
+        let from = cursor.name("a column")?;
+        cursor.expect("TO", "ALTER TABLE table RENAME COLUMN old TO new")?;
+        let to = cursor.name("a column's name")?;
+        cursor.expect_end()?;
+        return Ok(Statement::RenameColumn { table, from, to });
     }
     if cursor.accept_all(&["SET", "TTL"]) {
         let ttl_s = ttl(cursor)?;

@@ -181,3 +181,39 @@ fn session_statements_are_told_apart() {
         assert_eq!(world.engine.parse_one(sql).unwrap().tag(), tag);
     }
 }
+
+#[test]
+fn a_renamed_column_is_read_from_parts_of_either_name() {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE q (ts TIMESTAMP, s SYMBOL, v INT) timestamp(ts) PARTITION BY DAY;
+         INSERT INTO q VALUES ('2026-01-01', 'a', 1), ('2026-01-02', 'b', 2)",
+    );
+    world.store.flush(true).unwrap();
+    world.run(
+        "ALTER TABLE q RENAME COLUMN v TO value; ALTER TABLE q RENAME s TO sign;
+         INSERT INTO q VALUES ('2026-01-03', 'a', 3)",
+    );
+    let cases = [
+        (
+            "SELECT * FROM q ORDER BY ts",
+            "ts|sign|value\n2026-01-01T00:00:00|a|1\n2026-01-02T00:00:00|b|2\n2026-01-03T00:00:00|a|3",
+        ),
+        ("SELECT value FROM q WHERE sign = 'a' AND value < 3", "value\n1"),
+        ("SELECT sign, sum(value) AS n FROM q GROUP BY sign ORDER BY sign", "sign|n\na|4\nb|2"),
+        ("SELECT count(*) AS n FROM q WHERE value >= 2", "n\n2"),
+    ];
+    check(&mut world, &cases);
+    world.store.flush(true).unwrap();
+    check(&mut world, &cases);
+    world.run("DELETE FROM q WHERE value = 2; UPDATE q SET value = value * 10, sign = 'c' WHERE sign = 'a'");
+    check(
+        &mut world,
+        &[
+            ("SELECT sign, value FROM q ORDER BY ts", "sign|value\nc|10\nc|30"),
+            ("SELECT count(*) AS n FROM q WHERE sign = 'a'", "n\n0"),
+        ],
+    );
+    world.store.flush(true).unwrap();
+    check(&mut world, &[("SELECT sign, value FROM q ORDER BY ts", "sign|value\nc|10\nc|30")]);
+}

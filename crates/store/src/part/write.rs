@@ -7,7 +7,7 @@ use std::{
 
 use arrow::{
     array::{AsArray, RecordBatch},
-    datatypes::TimestampMicrosecondType,
+    datatypes::{SchemaRef, TimestampMicrosecondType},
 };
 use nowcast_disk::Tmp;
 use nowcast_model::{ColumnType, TableSchema};
@@ -38,6 +38,7 @@ pub(crate) struct PartWriter {
     path: PathBuf,
     tmp: Tmp,
     writer: ArrowWriter<SummedFile>,
+    filed: SchemaRef,
     columns: usize,
     time: Option<usize>,
     rows: u64,
@@ -59,13 +60,15 @@ impl PartWriter {
         let path = dir.join(format!("{id:08}.parquet"));
         let (tmp, file) = Tmp::create(&files.disk, &path).map_err(StoreError::io("create", &path))?;
         let (file, properties) = (SummedFile::new(file), properties(schema, many_valued));
-        let writer = ArrowWriter::try_new(file, Arc::new(schema.stored()), Some(properties));
+        let filed = Arc::new(schema.filed());
+        let writer = ArrowWriter::try_new(file, filed.clone(), Some(properties));
         Ok(PartWriter {
             files: files.clone(),
             id,
             writer: writer.map_err(write_error(tmp.path()))?,
             path,
             tmp,
+            filed,
             columns: schema.columns.len(),
             time: schema.timestamp,
             rows: 0,
@@ -88,7 +91,8 @@ impl PartWriter {
             self.min_us = self.min_us.into_iter().chain(arrow::compute::min(times)).min();
             self.max_us = self.max_us.into_iter().chain(arrow::compute::max(times)).max();
         }
-        self.writer.write(batch).map_err(write_error(self.tmp.path()))
+        let batch = RecordBatch::try_new(self.filed.clone(), batch.columns().to_vec())?;
+        self.writer.write(&batch).map_err(write_error(self.tmp.path()))
     }
 
     /// Ends the data, puts its checksums behind it, makes the file durable and gives it its name.
@@ -134,7 +138,7 @@ fn properties(schema: &TableSchema, many_valued: &[usize]) -> WriterProperties {
         .set_bloom_filter_position(BloomFilterPosition::AfterRowGroup)
         .set_dictionary_enabled(false);
     for (index, column) in schema.columns.iter().enumerate() {
-        let path = || ColumnPath::from(column.name.to_string());
+        let path = || ColumnPath::from(column.file_name().to_owned());
         match column.ty {
             // Numbers that people write down repeat themselves more often than not; a column that does not
             // falls back to plain values by itself.

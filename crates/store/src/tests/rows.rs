@@ -180,3 +180,43 @@ fn a_table_made_by_sql_keeps_its_form() {
     assert_eq!(registry.drop_table(&schema.name, true, |items| items.len()).unwrap(), None);
     assert!(registry.drop_table(&schema.name, false, |_| ()).is_err());
 }
+
+/// Rows in parts, in memory, in the log and on their way: under whichever name they were written.
+#[test]
+fn a_renamed_column_keeps_its_rows() {
+    let mut bench = Bench::new(StoreOptions::default());
+    let row = |name: &str, at: i64| {
+        batch("t", vec![("@ts", times(&[at])), (name, longs(&[at])), ("w", longs(&[0]))])
+    };
+    let rename = |from: &str, to: &str| {
+        let table = TableName::public("t");
+        vec![Item::Event(Event::RenameColumn { table, from: from.into(), to: to.into() })]
+    };
+    bench.write(vec![row("a", 1)]);
+    bench.flush(true);
+    bench.write(vec![row("a", 2)]);
+    bench.write(rename("a", "b"));
+    bench.write(vec![row("a", 3)]);
+    bench.write(vec![row("b", 4)]);
+    let expected: Counts =
+        (1..=4).map(|at| (format!("t: ts=1970-01-01T00:00:00.{at:06} b={at} w=0"), 1)).collect();
+    let without_seq = |bench: &Bench| -> Counts {
+        let cut = |(row, count): (String, i64)| (row[..row.find(" _seq").unwrap()].to_owned(), count);
+        contents(&bench.store.snapshot()).into_iter().map(cut).collect()
+    };
+    assert_eq!(without_seq(&bench), expected);
+    bench.reopen();
+    assert_eq!(without_seq(&bench), expected);
+    bench.flush(true);
+    bench.write(vec![row("b", 5)]);
+    bench.write(rename("b", "a"));
+    bench.write(rename("A", "c"));
+    bench.reopen();
+    bench.flush(true);
+    bench.reopen();
+    let schema = bench.store.registry().table(&TableName::public("t")).unwrap();
+    assert_eq!((&*schema.columns[1].name, schema.columns[1].file_name()), ("c", "a"));
+    let rows = without_seq(&bench);
+    assert_eq!(rows.len(), 5);
+    assert!(rows.keys().all(|row| row.contains(" c=")), "{rows:?}");
+}

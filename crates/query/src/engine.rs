@@ -37,7 +37,7 @@ use crate::{
     describe,
     error::{SqlCode, SqlError},
     failure,
-    functions::{Now, Types},
+    functions::{self, Now, Types},
     insert::Inserting,
     params, parse,
     partitions::Partitions,
@@ -122,12 +122,13 @@ impl QueryEngine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build()
             .map_err(|e| failure::of(&e))?;
-        let state = SessionStateBuilder::new()
+        let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::new(runtime))
             .with_type_planner(Arc::new(Types))
             .with_default_features()
             .build();
+        functions::register(&mut state).map_err(|e| failure::of(&e))?;
         Ok(QueryEngine { state: Arc::new(state) })
     }
 
@@ -280,7 +281,7 @@ impl QueryEngine {
         let mut ast = select.ast.clone();
         let keep = mode == Mode::Describe;
         params::substitute(&select.text, &mut ast, &ctx.params, keep)?;
-        let state = self.session(ctx.now_us, mode != Mode::Live);
+        let mut state = self.session(ctx.now_us, mode != Mode::Live);
         let world = World { ctx, state: &state };
         let rewritten = rewrite::rewrite(&select.text, &mut ast, &world, mode != Mode::Live);
         let names = Names::new(&state, ctx, rewritten.seq);
@@ -302,6 +303,8 @@ impl QueryEngine {
         let found = names.found.take();
         let found_other = names.found_other.take();
         let spellings = names.spellings.take();
+        let plan = functions::prepare(plan, &mut state, mode == Mode::Live)
+            .map_err(|e| failure::locate(&e, &select.text, Some(&state)))?;
         let names = rewritten.output_names(&plan, found.values().map(|v| &*v.schema), &spellings);
         Ok(Planned { state, plan, names, found, found_other, sql, text: select.text.clone() })
     }
@@ -381,7 +384,7 @@ impl rewrite::World for World<'_> {
     }
 
     fn is_aggregate(&self, name: &str) -> bool {
-        self.state.aggregate_functions().contains_key(name)
+        self.state.aggregate_functions().contains_key(name) || functions::is_aggregate(name)
     }
 }
 

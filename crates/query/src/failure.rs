@@ -168,6 +168,11 @@ fn schema(error: &SchemaError) -> (SqlError, Option<String>) {
 
 /// A function that is not there, or not with these arguments.
 fn function(message: &str, state: Option<&SessionState>) -> Option<(SqlError, Option<String>)> {
+    // What a function of ours says of its arguments, without what DataFusion says around it.
+    let message = match message.split_once("coercion failed with: Error during planning: ") {
+        Some((_, ours)) => ours.split(". ").next().unwrap_or(ours),
+        None => message,
+    };
     if let Some(rest) = message.strip_prefix("Invalid function '") {
         let name = rest.split('\'').next()?.to_owned();
         let error = SqlError::new(SqlCode::UndefinedFunction, format!("there is no function {name}()"));
@@ -198,14 +203,7 @@ fn function(message: &str, state: Option<&SessionState>) -> Option<(SqlError, Op
 /// QuestDB's and TimescaleDB's functions by what does the same here.
 fn instead_of(name: &str) -> Option<&'static str> {
     Some(match name {
-        "timestamp_floor" | "time_bucket" => "use date_bin(interval '10 seconds', ts)",
-        "dateadd" => "use ts + interval '1 day'",
-        "datediff" => "subtract the timestamps",
-        "count_distinct" => "use count(DISTINCT x)",
-        "rnd_int" | "rnd_long" | "rnd_double" | "rnd_float" => "use random()",
-        "long_sequence" => "use generate_series(1, n)",
-        "first" | "last" => "use first_value(x ORDER BY ts), last_value(x ORDER BY ts)",
-        "to_timezone" => "times are UTC; convert them where they are shown",
+        "time_bucket" => "use timestamp_floor('10s', ts), or date_bin(interval '10 seconds', ts)",
         _ => return None,
     })
 }

@@ -25,7 +25,10 @@ use datafusion::{
 };
 use nowcast_model::{SEQ_COLUMN, TableSchema, name_key};
 
-use crate::{functions::NOW, text::Text};
+use crate::{
+    functions::{NOW, respell},
+    text::Text,
+};
 
 /// What is known of names outside of the query.
 pub(crate) trait World {
@@ -159,6 +162,7 @@ impl VisitorMut for Rewrite<'_> {
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Self::Break> {
         split_between(expr);
+        self.seq |= respell(expr);
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let [ast::ObjectNamePart::Identifier(name)] = &mut function.name.0[..] else {
             return ControlFlow::Continue(());

@@ -84,6 +84,11 @@ impl SnapshotTable {
         SnapshotTable { version, schema: Arc::new(Schema::new(fields)), filed }
     }
 
+    /// What the planner calls the designated timestamp.
+    pub(crate) fn timestamp(&self) -> Option<String> {
+        self.version.schema.timestamp.map(|at| self.schema.field(at).name().clone())
+    }
+
     /// The hot rows, the columns of `projection` only.
     fn hot(&self, projection: &[usize], schema: &SchemaRef) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if self.version.hot.is_empty() {

@@ -4,6 +4,7 @@
 
 mod ddl;
 mod errors;
+mod functions_random;
 mod live;
 mod partitions;
 mod parts;

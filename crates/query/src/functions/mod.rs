@@ -1,19 +1,65 @@
-//! Functions and types that differ from DataFusion's.
+//! Functions and types that differ from DataFusion's, one file for each family of functions.
+//!
+//! Most are rows of a table ([`scalar`]). What depends on a row's place is given it by the plan ([`rows`]).
+//! What makes long values asks first ([`bounds`]).
+
+mod aggregates;
+mod bounded;
+mod bounds;
+mod math;
+mod operators;
+mod random;
+mod respell;
+mod rows;
+mod scalar;
+mod sequence;
+mod steps;
+mod text;
+mod time;
 
 use std::{hash::Hash, sync::Arc};
 
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::{
     common::{Result, ScalarValue},
+    execution::{FunctionRegistry, SessionState},
     logical_expr::{
-        ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+        ColumnarValue, Expr, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+        Volatility,
         planner::TypePlanner,
         simplify::{ExprSimplifyResult, SimplifyContext},
     },
     sql::sqlparser::ast,
 };
 
+pub(crate) use self::respell::{is_aggregate, respell};
 use crate::parse::type_of;
+
+/// Adds the functions to those that DataFusion has, or puts them in their place.
+pub(crate) fn register(state: &mut SessionState) -> Result<()> {
+    state.register_udtf(sequence::NAME, Arc::new(sequence::LongSequence));
+    for unit in [TimeUnit::Microsecond, TimeUnit::Nanosecond] {
+        state.register_udf(steps::TimestampSequence::udf(unit))?;
+    }
+    bounded::guard(state)?;
+    for function in [time::functions(), math::functions(), text::functions()].into_iter().flatten() {
+        state.register_udf(Arc::new(function))?;
+    }
+    for function in aggregates::functions() {
+        state.register_udaf(Arc::new(function))?;
+    }
+    state.register_expr_planner(Arc::new(operators::Operators))?;
+    for kind in random::Kind::ALL {
+        state.register_udf(random::Random::counted(kind))?;
+    }
+    Ok(())
+}
+
+/// What functions need of a plan before it is analysed. A `live` plan keeps its calls of chance, to be refused.
+pub(crate) fn prepare(plan: LogicalPlan, state: &mut SessionState, live: bool) -> Result<LogicalPlan> {
+    let plan = aggregates::ordered::order(plan)?;
+    if live { Ok(plan) } else { rows::number(plan, state) }
+}
 
 /// The name that every spelling of the present is rewritten to.
 pub(crate) const NOW: &str = "now";

@@ -1,0 +1,111 @@
+//! Functions that are another one by a name that QuestDB or a person gives it: written as that one before the query
+//! is planned.
+
+use datafusion::sql::sqlparser::ast::{
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
+    FunctionArguments, Ident, NullTreatment, ObjectName, ObjectNamePart, Value,
+};
+
+use super::NOW;
+
+/// Names of aggregates that only this file knows.
+const AGGREGATES: [&str; 8] = [
+    "first",
+    "last",
+    "first_not_null",
+    "last_not_null",
+    "count_distinct",
+    "approx_count_distinct",
+    "approx_percentile",
+    "string_distinct_agg",
+];
+
+/// True for an aggregate that is written as another one.
+pub(crate) fn is_aggregate(name: &str) -> bool {
+    AGGREGATES.contains(&name)
+}
+
+/// Rewrites a call; true if its answer depends on the order in which rows were written.
+pub(crate) fn respell(expr: &mut Expr) -> bool {
+    let Expr::Function(function) = expr else { return false };
+    let [ObjectNamePart::Identifier(name)] = &mut function.name.0[..] else { return false };
+    let plain = match name.value.as_str() {
+        "first" | "first_value" => "first_value",
+        "last" | "last_value" => "last_value",
+        "first_not_null" | "last_not_null" => {
+            name.value = if name.value == "first_not_null" { "first_value" } else { "last_value" }.to_owned();
+            function.null_treatment = Some(NullTreatment::IgnoreNulls);
+            return function.over.is_none();
+        }
+        "count_distinct" => return distinct(function, "count", 1),
+        "string_distinct_agg" => return distinct(function, "string_agg", 2),
+        "approx_count_distinct" => {
+            keep(function, 1);
+            "approx_distinct"
+        }
+        "approx_percentile" => {
+            keep(function, 2);
+            "approx_percentile_cont"
+        }
+        "to_lowercase" | "tolower" | "lcase" => "lower",
+        "to_uppercase" | "toupper" | "ucase" => "upper",
+        "variance" => "var",
+        "covar" => "covar_samp",
+        "rnd" => "random",
+        "today" => return days(expr, 0),
+        "yesterday" => return days(expr, -1),
+        "tomorrow" => return days(expr, 1),
+        _ => return false,
+    };
+    let Expr::Function(function) = expr else { return false };
+    function.name = named(plain);
+    matches!(plain, "first_value" | "last_value") && function.over.is_none()
+}
+
+fn named(name: &str) -> ObjectName {
+    ObjectName(vec![ObjectNamePart::Identifier(Ident::new(name))])
+}
+
+/// Drops arguments that say how exact an estimate must be: ours is as exact as it is.
+fn keep(function: &mut Function, count: usize) {
+    if let FunctionArguments::List(list) = &mut function.args {
+        list.args.truncate(count);
+    }
+}
+
+fn distinct(function: &mut Function, name: &str, arity: usize) -> bool {
+    if let FunctionArguments::List(list) = &mut function.args
+        && list.args.len() == arity
+    {
+        list.duplicate_treatment = Some(DuplicateTreatment::Distinct);
+        function.name = named(name);
+    }
+    false
+}
+
+/// The beginning of a day, so many days from today.
+fn days(expr: &mut Expr, count: i64) -> bool {
+    if matches!(expr, Expr::Function(Function { args: FunctionArguments::List(list), .. }) if list.args.is_empty())
+    {
+        let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+        let today = call("date_trunc", vec![text("day"), call(NOW, Vec::new())]);
+        let number = Expr::value(Value::Number(count.to_string(), false));
+        *expr = if count == 0 { today } else { call("dateadd", vec![text("d"), number, today]) };
+    }
+    false
+}
+
+fn call(name: &str, args: Vec<Expr>) -> Expr {
+    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
+    let list = FunctionArgumentList { duplicate_treatment: None, args: args.collect(), clauses: Vec::new() };
+    Expr::Function(Function {
+        name: named(name),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(list),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    })
+}

@@ -29,6 +29,7 @@ use nowcast_store::{Snapshot, TableVersion};
 
 use crate::{
     context::QueryContext,
+    dialect,
     error::{SqlCode, SqlError, did_you_mean},
     failure::external,
     functions::Types,
@@ -247,7 +248,7 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        self.state.scalar_functions().get(name).cloned().or_else(|| dialect::marker(name))
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

@@ -28,8 +28,8 @@ use datafusion::{
     },
 };
 use futures::{Stream, TryStreamExt};
-use nowcast_model::{Item, Offset};
-use nowcast_store::Snapshot;
+use nowcast_model::{Item, Offset, name_key};
+use nowcast_store::{Snapshot, TableVersion};
 
 use crate::{
     catalog::{self, CATALOG, Names, SnapshotCatalog},
@@ -283,7 +283,8 @@ impl QueryEngine {
         params::substitute(&select.text, &mut ast, &ctx.params, keep)?;
         let mut state = self.session(ctx.now_us, mode != Mode::Live);
         let world = World { ctx, state: &state };
-        let rewritten = rewrite::rewrite(&select.text, &mut ast, &world, mode != Mode::Live);
+        let clauses = params::clauses(&select.text, &select.clauses, &ctx.params, keep)?;
+        let rewritten = rewrite::rewrite(&select.text, &mut ast, &clauses, &world, mode != Mode::Live)?;
         let names = Names::new(&state, ctx, rewritten.seq);
         let options = ParserOptions {
             enable_ident_normalization: false,
@@ -375,12 +376,24 @@ struct World<'a> {
     state: &'a SessionState,
 }
 
+impl<'a> World<'a> {
+    fn table(&self, name: &ObjectName) -> Option<&'a Arc<TableVersion>> {
+        let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident());
+        let table = parts.next()?;
+        let schema = parts.next().map(|ident| ident.value.as_str());
+        catalog::find_table(self.ctx, schema, &table.value)
+    }
+}
+
 impl rewrite::World for World<'_> {
     fn is_table(&self, name: &ObjectName) -> bool {
-        let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident());
-        let Some(table) = parts.next() else { return false };
-        let schema = parts.next().map(|ident| ident.value.as_str());
-        catalog::find_table(self.ctx, schema, &table.value).is_some()
+        self.table(name).is_some()
+    }
+
+    fn time_of(&self, name: &ObjectName) -> Option<String> {
+        let version = self.table(name)?;
+        let time = version.schema.timestamp?;
+        Some(name_key(&version.schema.columns[time].name))
     }
 
     fn is_aggregate(&self, name: &str) -> bool {

@@ -16,6 +16,7 @@ mod context;
 mod convert;
 mod create;
 mod describe;
+mod dialect;
 mod engine;
 mod error;
 mod failure;

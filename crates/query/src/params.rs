@@ -5,7 +5,7 @@
 //! choice. A relative time becomes `now() - interval …`, so that a live query slides. Literals are typed by
 //! the place where they stand, as PostgreSQL types its own.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use datafusion::sql::sqlparser::{
@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::{
 use nowcast_model::{Value, name_key};
 
 use crate::{
+    dialect::Clauses,
     error::{SqlCode, SqlError, did_you_mean},
     text::Text,
 };
@@ -75,6 +76,29 @@ pub(crate) fn substitute(
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// The clauses of a query with every placeholder replaced.
+pub(crate) fn clauses(
+    text: &Text,
+    clauses: &Arc<Clauses>,
+    params: &Params,
+    keep: bool,
+) -> Result<Arc<Clauses>, SqlError> {
+    if clauses.is_empty() {
+        return Ok(clauses.clone());
+    }
+    let mut clauses = Clauses::clone(clauses);
+    for expr in clauses.exprs_mut() {
+        if let ControlFlow::Break(error) = expr.visit(&mut Substitute { text, params, keep }) {
+            return Err(error);
+        }
+    }
+    clauses.resolve_lengths(&|name| match params.get(name) {
+        Some(Param::Scalar(Value::Str(length))) => Some(length.to_string()),
+        _ => None,
+    })?;
+    Ok(Arc::new(clauses))
 }
 
 struct Substitute<'a> {

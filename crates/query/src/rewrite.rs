@@ -26,14 +26,24 @@ use datafusion::{
 use nowcast_model::{SEQ_COLUMN, TableSchema, name_key};
 
 use crate::{
+    dialect::{self, Clauses},
+    error::SqlError,
     functions::{NOW, respell},
     text::Text,
 };
+
+/// What a sampled block with gaps filled is called in the query that it becomes.
+pub(crate) const SAMPLED: &str = "_sampled";
+
+/// QuestDB's spelling of `count(DISTINCT x)`.
+pub(crate) const COUNT_DISTINCT: &str = "count_distinct";
 
 /// What is known of names outside of the query.
 pub(crate) trait World {
     /// True if it is a table of the snapshot.
     fn is_table(&self, name: &ObjectName) -> bool;
+    /// The column, by key, that is the table's time, if it is a table of the snapshot and has one.
+    fn time_of(&self, name: &ObjectName) -> Option<String>;
     /// True if it is an aggregate function.
     fn is_aggregate(&self, name: &str) -> bool;
 }
@@ -49,7 +59,13 @@ pub(crate) struct Rewritten {
 }
 
 /// Rewrites `query` in place. A live plan needs no `break_ties`: its view orders ties by key.
-pub(crate) fn rewrite(text: &Text, query: &mut Query, world: &dyn World, break_ties: bool) -> Rewritten {
+pub(crate) fn rewrite(
+    text: &Text,
+    query: &mut Query,
+    clauses: &Clauses,
+    world: &dyn World,
+    break_ties: bool,
+) -> Result<Rewritten, SqlError> {
     let named = |token: &Token| matches!(token, Token::Word(w) if name_key(&w.value) == SEQ_COLUMN);
     let mut visitor = Rewrite {
         text,
@@ -67,12 +83,13 @@ pub(crate) fn rewrite(text: &Text, query: &mut Query, world: &dyn World, break_t
             }
         }
     }
+    visitor.seq |= dialect::expand(text, query, clauses, world)?;
     let ControlFlow::Continue(()) = query.visit(&mut visitor);
     let Rewrite { seq, inner, ctes, .. } = visitor;
     if seq {
         let ControlFlow::Continue(()) = query.visit(&mut HideSeq { world, ctes: &ctes });
     }
-    Rewritten { seq, outer, inner }
+    Ok(Rewritten { seq, outer, inner })
 }
 
 impl Rewritten {
@@ -218,7 +235,7 @@ fn split_between(expr: &mut Expr) {
 }
 
 /// Names the columns that have none.
-fn name_columns(select: &mut Select) {
+pub(crate) fn name_columns(select: &mut Select) {
     let mut used = BTreeSet::new();
     for item in &select.projection {
         match item {
@@ -244,7 +261,7 @@ fn name_columns(select: &mut Select) {
     }
 }
 
-fn short_name(expr: &Expr) -> String {
+pub(crate) fn short_name(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
@@ -317,7 +334,7 @@ impl Rewrite<'_> {
     }
 }
 
-fn last(name: &ObjectName) -> String {
+pub(crate) fn last(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map_or_else(String::new, |ident| ident.value.clone())
 }
 

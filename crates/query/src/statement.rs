@@ -1,9 +1,11 @@
 //! What a text can ask for.
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::ast;
 use nowcast_model::{Column, ColumnType, PartitionBy};
 
-use crate::{error::Place, text::Text};
+use crate::{dialect::Clauses, error::Place, text::Text};
 
 /// One statement, parsed. Names are not looked up yet.
 #[derive(Debug, Clone)]
@@ -152,6 +154,8 @@ pub struct Select {
     pub(crate) text: Text,
     /// Names folded, placeholders not replaced.
     pub(crate) ast: Box<ast::Query>,
+    /// What the SQL parser does not know.
+    pub(crate) clauses: Arc<Clauses>,
 }
 
 impl Select {

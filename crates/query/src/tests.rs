@@ -9,6 +9,7 @@ mod live;
 mod partitions;
 mod parts;
 mod property;
+mod sample;
 mod select;
 
 use std::{path::Path, sync::Arc};

@@ -77,8 +77,7 @@ fn not_supported(message: &str, hint: &str) -> SqlError {
 }
 
 /// Clauses of a query that are known, by their words.
-const REFUSED_CLAUSES: [(&[&str], &str); 15] = [
-    (&["SAMPLE", "BY"], "group by date_bin(interval '10 seconds', ts) instead"),
+const REFUSED_CLAUSES: [(&[&str], &str); 13] = [
     (&["LATEST", "ON"], "use SELECT DISTINCT ON (key) … ORDER BY key, ts DESC instead"),
     (&["LATEST", "BY"], "use SELECT DISTINCT ON (key) … ORDER BY key, ts DESC instead"),
     (
@@ -88,10 +87,6 @@ const REFUSED_CLAUSES: [(&[&str], &str); 15] = [
     (&["LT", "JOIN"], "join on equal keys and time buckets: date_bin(interval '1 second', ts) on both sides"),
     (&["SPLICE", "JOIN"], "use FULL JOIN on equal keys and time buckets"),
     (&["WINDOW", "JOIN"], "use a window function: sum(x) OVER (ORDER BY ts ROWS 9 PRECEDING)"),
-    (
-        &["ALIGN", "TO"],
-        "date_bin takes the origin as its third argument: date_bin(interval '1 day', ts, origin)",
-    ),
     (&["FOR", "UPDATE"], "a query reads one snapshot and locks nothing; leave it out"),
     (&["FOR", "SHARE"], "a query reads one snapshot and locks nothing; leave it out"),
     (&["MATCH_RECOGNIZE"], "use window functions: lag, lead, row_number"),
@@ -112,10 +107,6 @@ pub(super) fn refused_clause(text: &Text) -> Option<SqlError> {
                 let message = format!("{} is not supported yet", words.join(" "));
                 return Some(not_supported(&message, hint).at(text.place(i)));
             }
-        }
-        if text.is(i, "FILL") && text.token(i + 1) == Some(&Token::LParen) {
-            let hint = "join with generate_series(start, end, interval) to make rows for empty buckets";
-            return Some(not_supported("FILL is not supported yet", hint).at(text.place(i)));
         }
         if text.is(i, "INTO") && i > 0 && !text.is(i - 1, "INSERT") {
             let hint = "CREATE TABLE, then INSERT INTO table SELECT …";

@@ -11,6 +11,8 @@ mod mutate;
 mod session;
 mod types;
 
+use std::sync::Arc;
+
 use datafusion::sql::sqlparser::{
     ast,
     dialect::PostgreSqlDialect,
@@ -22,13 +24,14 @@ use datafusion::sql::sqlparser::{
 use self::cursor::Cursor;
 pub(crate) use self::types::type_of;
 use crate::{
+    dialect,
     error::{Place, SqlCode, SqlError, closest},
     statement::{Insert, Select, Statement},
     text::Text,
 };
 
 /// Nesting that the SQL parser and planner may recurse into.
-const DEPTH_MAX: usize = 64;
+pub(crate) const DEPTH_MAX: usize = 64;
 
 /// Words and signs of a query: planning time grows with their square, and cannot be interrupted.
 const TOKENS_MAX: usize = 20_000;
@@ -147,7 +150,7 @@ pub(crate) fn select(text: &Text) -> Result<Select, SqlError> {
     }
     let dialect = PostgreSqlDialect {};
     let end = text.tokens.last().map_or(Location::new(1, 1), |t| t.span.end);
-    let mut tokens = text.folded();
+    let (mut tokens, clauses) = dialect::lift(text)?;
     tokens.push(TokenWithSpan::new(Token::EOF, (end..end).into_span()));
     let mut parser = Parser::new(&dialect).with_recursion_limit(DEPTH_MAX).with_tokens_with_locations(tokens);
     let ast = parser.parse_query().map_err(|e| syntax(text, &e))?;
@@ -157,7 +160,7 @@ pub(crate) fn select(text: &Text) -> Result<Select, SqlError> {
         return Err(SqlError::new(SqlCode::Syntax, message).at(text.place_of(next.span.start)));
     }
     clauses::check_query(text, &ast)?;
-    Ok(Select { text: text.clone(), ast })
+    Ok(Select { text: text.clone(), ast, clauses: Arc::new(clauses) })
 }
 
 trait IntoSpan {

@@ -45,6 +45,7 @@ use crate::{
     rewrite, show,
     statement::{CreateTable, Select, Show, Statement},
     write,
+    yielding::yielding,
 };
 
 /// What bounds queries.
@@ -314,11 +315,13 @@ impl QueryEngine {
         let failed =
             |e: &datafusion::error::DataFusionError| failure::locate(e, &planned.text, Some(&planned.state));
         let physical = planned.state.create_physical_plan(&planned.plan).await.map_err(|e| failed(&e))?;
+        let physical = yielding(physical).map_err(|e| failed(&e))?;
         let stream = execute_stream(physical, planned.state.task_ctx()).map_err(|e| failed(&e))?;
         let schema = match planned.names.is_empty() {
             true => stream.schema(),
             false => rename(&stream.schema(), &planned.names),
         };
+        let schema = planned::mark_designated(&schema, planned.designated());
         let stream = Renamed { schema: schema.clone(), stream, _keep: ctx.snapshot.clone() };
         Ok(QueryResult { schema, stream: Box::pin(stream), position: ctx.snapshot.position })
     }

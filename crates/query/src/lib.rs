@@ -37,6 +37,7 @@ mod table;
 mod text;
 mod values;
 mod write;
+mod yielding;
 
 pub use catalog::CATALOG;
 pub use context::{QueryContext, SystemTables};
@@ -44,9 +45,9 @@ pub use engine::{Description, QueryEngine, QueryOptions, QueryResult};
 pub use error::{Place, SqlCode, SqlError};
 pub use failure::of as sql_error;
 pub use insert::Inserting;
-pub use json::JsonWriter;
 pub use live::{LiveMode, LiveQuery, RowKey};
 pub use params::{Param, Params};
+pub use planned::designated;
 pub use statement::{CreateTable, Delete, Insert, NameRef, Select, Show, Statement, Update};
 pub use values::{cells, column_type, rows};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
     execution::SessionState,
     logical_expr::{ExplainOption, LogicalPlan},
@@ -44,6 +44,35 @@ impl Planned {
             false => rename(schema, &self.names),
         }
     }
+
+    /// Which column of the result is the designated time of a table that was read.
+    pub(crate) fn designated(&self) -> Option<usize> {
+        let is_time = |name: &str| {
+            let mut times = self.found.values().filter_map(|table| table.schema.timestamp_column());
+            times.any(|column| *column.name == *name)
+        };
+        let fields = self.plan.schema().fields();
+        fields
+            .iter()
+            .position(|field| matches!(field.data_type(), DataType::Timestamp(..)) && is_time(field.name()))
+    }
+}
+
+/// In the metadata of a result's schema: the index of the designated time column.
+const DESIGNATED: &str = "nowcast.designated";
+
+/// `schema` with the mark that [`designated`] reads.
+pub(crate) fn mark_designated(schema: &SchemaRef, index: Option<usize>) -> SchemaRef {
+    let Some(index) = index else { return schema.clone() };
+    let mut metadata = schema.metadata().clone();
+    metadata.insert(DESIGNATED.to_owned(), index.to_string());
+    Arc::new(schema.as_ref().clone().with_metadata(metadata))
+}
+
+/// Which column of a query's result is the designated time of the table that it read.
+pub fn designated(schema: &Schema) -> Option<usize> {
+    let index = schema.metadata().get(DESIGNATED)?.parse().ok()?;
+    (index < schema.fields().len()).then_some(index)
 }
 
 /// EXPLAIN's options.

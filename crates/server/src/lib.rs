@@ -10,6 +10,7 @@ pub mod client;
 pub mod config;
 pub mod dashboards;
 pub mod demo;
+pub mod encode;
 pub mod generate;
 pub mod http;
 pub mod lock;

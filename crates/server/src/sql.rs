@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt;
-use metrics::counter;
+use metrics::{counter, gauge};
 use nowcast_model::{Clock, Event, Item, Offset, limits::RECORD_BYTES_MAX};
 use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement, SystemTables};
 use nowcast_store::Store;
@@ -230,7 +230,7 @@ impl Sql {
         let (started, start) = tokio::sync::oneshot::channel();
         let (sender, batches) = mpsc::channel(2);
         let work = async move {
-            let _permit = permit;
+            let (_permit, _running) = (permit, Running::new());
             let mut result = match engine.query(&ctx, &statement).await {
                 Ok(result) => result,
                 Err(error) => {
@@ -384,6 +384,22 @@ struct AbortOnDrop(AbortHandle);
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+/// A query in `nowcast_sql_running`, until it ends in whatever way.
+struct Running(());
+
+impl Running {
+    fn new() -> Running {
+        gauge!("nowcast_sql_running").increment(1.0);
+        Running(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        gauge!("nowcast_sql_running").decrement(1.0);
     }
 }
 

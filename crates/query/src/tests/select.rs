@@ -191,27 +191,6 @@ fn statements_describe_themselves() {
 }
 
 #[test]
-fn json_has_the_shape_of_questdb() {
-    let mut world = World::trips();
-    world.run("CREATE TABLE j (ts TIMESTAMP, d DATE, x DOUBLE, n LONG, s VARCHAR) timestamp(ts)");
-    world.run("INSERT INTO j VALUES ('2026-01-01T00:00:00.5Z', '2026-01-01T00:00:00Z', 'NaN', 9007199254740993, 'a\"b')");
-    let statement = world.engine.parse_one("j").unwrap();
-    let ctx = world.ctx();
-    let result = world.runtime.block_on(world.engine.query(&ctx, &statement)).unwrap();
-    let mut writer = JsonWriter::new("j", &result.schema, result.position, false);
-    for batch in world.runtime.block_on(result.collect()).unwrap() {
-        writer.write(&batch).unwrap();
-    }
-    let expected = concat!(
-        r#"{"query":"j","columns":[{"name":"ts","type":"TIMESTAMP"},{"name":"d","type":"DATE"},"#,
-        r#"{"name":"x","type":"DOUBLE"},{"name":"n","type":"LONG"},{"name":"s","type":"VARCHAR"}],"timestamp":-1,"#,
-        r#""dataset":[["2026-01-01T00:00:00.500000Z","2026-01-01T00:00:00.000Z",null,9007199254740993,"a\"b"]],"#,
-        r#""count":1,"position":"7"}"#
-    );
-    assert_eq!(String::from_utf8(writer.finish()).unwrap(), expected);
-}
-
-#[test]
 fn a_count_of_all_rows_reads_none() {
     let mut world = World::trips();
     let plan = world.run("EXPLAIN SELECT count(*) FROM trips");

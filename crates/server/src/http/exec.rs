@@ -3,96 +3,121 @@
 //! Several statements may stand in one text; the last one's answer is given. A GET that a browser's page sent
 //! may only read: a link on another site must not change anything.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
-    extract::{Query, State},
+    extract::{RawQuery, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use nowcast_query::{JsonWriter, Params, SqlCode, SqlError, Statement};
-use serde::Deserialize;
+use nowcast_query::{Params, SqlCode, SqlError, Statement};
 use serde_json::json;
 
-use super::{ApiError, App, body, guard::from_browser, write::form_field};
-use crate::sql::{Answer, Rows, Session};
+use super::{
+    ApiError, App, body,
+    cut::{Cut, Limit},
+    fields::{Fields, bad},
+    guard::from_browser,
+    stream,
+};
+use crate::{
+    encode::{Json, JsonOptions},
+    sql::{Answer, Session},
+};
 
 /// Longest SQL text.
 const QUERY_BYTES_MAX: usize = 1 << 20;
 
-/// The parameters of `/exec`.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ExecQuery {
-    query: Option<String>,
-    /// `10` or `5,15`: the rows to give.
-    limit: Option<String>,
-    /// As of which tick: microseconds since 1970 UTC.
-    now: Option<i64>,
-    /// `true` leaves the columns out.
-    nm: Option<bool>,
-}
+/// The parameters. `src` and `version` tell who asks and in which dialect of QuestDB's answer; there is one here.
+const PARAMETERS: [&str; 10] =
+    ["query", "limit", "count", "nm", "timings", "explain", "quoteLargeNum", "src", "version", "now"];
 
 /// `GET /exec`
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Query(query): Query<ExecQuery>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    run(&app, query, from_browser(&headers)).await
+    let fields = Fields::parse(query.unwrap_or_default().as_bytes())?;
+    run(&app, &fields, from_browser(&headers)).await
 }
 
 /// `POST /exec`: parameters in the address or as a form; or the SQL itself as the body.
 pub(super) async fn post(
     State(app): State<Arc<App>>,
-    Query(mut query): Query<ExecQuery>,
+    RawQuery(query): RawQuery,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let bytes = body::read(&headers, body, QUERY_BYTES_MAX).await?;
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if kind.starts_with("application/x-www-form-urlencoded") {
-        query.query = query.query.or_else(|| form_field(&bytes, "query"));
-        query.limit = query.limit.or_else(|| form_field(&bytes, "limit"));
-        query.now = query.now.or_else(|| form_field(&bytes, "now")?.parse().ok());
-    }
-    if query.query.is_none() {
-        // The SQL itself, whatever a client's library calls its type.
-        query.query = Some(String::from_utf8_lossy(&bytes).into_owned());
-    }
-    run(&app, query, false).await
+    let fields = posted(query, &headers, body).await?;
+    run(&app, &fields, false).await
 }
 
-async fn run(app: &App, query: ExecQuery, read_only: bool) -> Result<Response, ApiError> {
-    let text = query.query.filter(|text| !text.trim().is_empty()).ok_or_else(|| {
-        ApiError::new(StatusCode::BAD_REQUEST, "no query is given").hint("/exec?query=SELECT+1")
-    })?;
-    let failed = |error: SqlError| sql_error(&text, &error);
-    let limit = query.limit.as_deref().map(parse_limit).transpose()?;
-    let statements = app.sql.engine().parse(&text).map_err(failed)?;
+/// The parameters of a POST; a body that is no form is the SQL itself, whatever a client's library calls its type.
+pub(super) async fn posted(
+    query: Option<String>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Fields, ApiError> {
+    let mut fields = Fields::parse(query.unwrap_or_default().as_bytes())?;
+    let bytes = body::read(headers, body, QUERY_BYTES_MAX).await?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_form = kind.starts_with("application/x-www-form-urlencoded");
+    // `curl -d 'SELECT 1'` calls it a form, too.
+    if is_form
+        && (fields.get("query").is_some() || bytes.starts_with(b"query=") || has_field(&bytes, b"query"))
+    {
+        return Ok(fields.or(Fields::parse(&bytes)?));
+    }
+    if fields.get("query").is_none() {
+        match String::from_utf8(bytes.to_vec()) {
+            Ok(text) => fields.add("query", text),
+            Err(_) => return Err(bad("the query is not UTF-8").hint("send SQL as UTF-8")),
+        }
+    }
+    Ok(fields)
+}
+
+fn has_field(form: &[u8], name: &[u8]) -> bool {
+    form.split(|&byte| byte == b'&')
+        .any(|pair| pair.strip_prefix(name).is_some_and(|rest| rest.starts_with(b"=")))
+}
+
+async fn run(app: &App, fields: &Fields, read_only: bool) -> Result<Response, ApiError> {
+    let began = Instant::now();
+    fields.check("/exec", &PARAMETERS)?;
+    let text = query_text(fields, "/exec")?;
+    let failed = |error: SqlError| sql_error(text, &error);
+    let limit = fields.get("limit").map(Limit::parse).transpose()?.unwrap_or(Limit::ALL);
+    let now_us = fields.number("now")?;
+    let (count, explain, timings) = (fields.flag("count")?, fields.flag("explain")?, fields.flag("timings")?);
+    let (bare, quote_long) = (fields.flag("nm")?, fields.flag("quoteLargeNum")?);
+    let statements = app.sql.engine().parse(text).map_err(failed)?;
     if read_only && statements.iter().any(Statement::is_write) {
         let error = ApiError::new(StatusCode::FORBIDDEN, "a page may change data by POST alone");
-        return Err(error.hint("send the statement as POST /exec").with("query", text.as_str()));
+        return Err(error.hint("send the statement as POST /exec").with("query", text));
     }
     let mut session = Session::default();
     let mut answer = None;
     for statement in &statements {
-        let outcome = app.sql.run(&mut session, statement, Params::default(), query.now).await;
+        let outcome = app.sql.run(&mut session, statement, Params::default(), now_us).await;
         answer = Some(outcome.map_err(|failure| failed(failure.into_sql()))?);
     }
     if session.transaction.is_some_and(|waiting| !waiting.is_empty()) {
-        let error = ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "the text ends inside a transaction; nothing of it was written",
-        );
-        return Err(error.hint("end it with COMMIT").with("query", text.as_str()));
+        let error = bad("the text ends inside a transaction; nothing of it was written");
+        return Err(error.hint("end it with COMMIT").with("query", text));
     }
     match answer {
         Some(Answer::Rows(rows)) => {
-            let rows_max = app.config.raw.query.rows_max;
-            dataset(&text, rows, limit.unwrap_or((0, rows_max)), query.nm.unwrap_or(false))
-                .await
-                .map_err(failed)
+            let compiled = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let timings = timings.then_some((began, compiled));
+            let options = JsonOptions { bare, quote_long, timings, explain };
+            let encoder = Json::new(text, &rows.schema, rows.position, options);
+            let cut = Cut::new(rows, limit, app.config.raw.query.rows_max as u64, count).map_err(failed)?;
+            let body = stream::body(cut, Box::new(encoder)).await.map_err(failed)?;
+            let json = HeaderValue::from_static("application/json; charset=utf-8");
+            Ok(([(header::CONTENT_TYPE, json)], body).into_response())
         }
         Some(Answer::Done { tag: "INSERT", rows }) => {
             Ok(axum::Json(json!({ "dml": "OK", "updated": rows.unwrap_or(0) })).into_response())
@@ -101,45 +126,16 @@ async fn run(app: &App, query: ExecQuery, read_only: bool) -> Result<Response, A
     }
 }
 
-/// `n` or `from,to`, both counted from 0.
-fn parse_limit(text: &str) -> Result<(usize, usize), ApiError> {
-    let wrong = || {
-        ApiError::new(StatusCode::BAD_REQUEST, format!("the limit {text:?} is neither N nor FROM,TO"))
-            .hint("limit=100, or limit=100,200")
-    };
-    let number = |part: &str| part.trim().parse::<usize>().map_err(|_| wrong());
-    match text.split_once(',') {
-        None => Ok((0, number(text)?)),
-        Some((from, to)) => Ok((number(from)?, number(to)?)),
-    }
+/// The SQL of a request.
+pub(super) fn query_text<'a>(fields: &'a Fields, route: &str) -> Result<&'a str, ApiError> {
+    fields.get("query").filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+        let error = bad("no query is given").hint(format!("{route}?query=SELECT+1"));
+        error.with("query", "").with("position", 0)
+    })
 }
 
-async fn dataset(
-    text: &str,
-    mut rows: Rows,
-    (from, to): (usize, usize),
-    bare: bool,
-) -> Result<Response, SqlError> {
-    let mut writer = JsonWriter::new(text, &rows.schema, rows.position, bare);
-    let mut seen = 0;
-    while seen < to
-        && let Some(batch) = rows.next().await
-    {
-        let batch = batch?;
-        let start = from.saturating_sub(seen).min(batch.num_rows());
-        let end = to.saturating_sub(seen).min(batch.num_rows());
-        if start < end {
-            writer.write(&batch.slice(start, end - start))?;
-        }
-        seen += batch.num_rows();
-    }
-    let mut response = Body::from(writer.finish()).into_response();
-    let json = HeaderValue::from_static("application/json; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    Ok(response)
-}
-
-fn sql_error(text: &str, error: &SqlError) -> ApiError {
+/// QuestDB's `{"query", "error", "position"}` with our place, hint and code.
+pub(super) fn sql_error(text: &str, error: &SqlError) -> ApiError {
     let status = match error.code {
         // Not the query's fault.
         SqlCode::Damaged | SqlCode::Io | SqlCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

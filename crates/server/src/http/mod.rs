@@ -3,12 +3,16 @@
 mod api;
 mod assets;
 mod body;
+mod cut;
 mod error;
 mod exec;
+mod exp;
+mod fields;
 mod guard;
 mod health;
 mod log;
 mod serve;
+mod stream;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -24,7 +28,13 @@ use nowcast_feed::FeedState;
 use nowcast_log::LogHandle;
 use nowcast_model::Clock;
 use nowcast_store::Store;
-use tower_http::{compression::CompressionLayer, timeout::TimeoutLayer};
+use tower_http::{
+    compression::{
+        CompressionLayer,
+        predicate::{DefaultPredicate, NotForContentType, Predicate},
+    },
+    timeout::TimeoutLayer,
+};
 
 use crate::{
     config::Config,
@@ -38,6 +48,9 @@ pub use error::ApiError;
 pub use guard::Guard;
 pub use serve::serve;
 pub use write::table_name;
+
+/// Parquet's media type.
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// What handlers share.
 pub struct App {
@@ -75,6 +88,8 @@ pub fn router(app: Arc<App>) -> Router {
     let timeout = Duration::from_secs(app.config.raw.http.request_timeout_s.max(1));
     let feed = app.feed.clone();
     let guard = Arc::new(Guard::new(&app.config.raw.http));
+    // Parquet is compressed within.
+    let worth = DefaultPredicate::new().and(NotForContentType::const_new(PARQUET));
     let plain = Router::new()
         .route("/write", post(write::lines).get(write::no_qwp))
         .route("/api/v2/write", post(write::lines))
@@ -84,6 +99,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/ping", get(write::ping).head(write::ping))
         .route("/query", get(write::influx_query).post(write::influx_query))
         .route("/exec", get(exec::get).post(exec::post))
+        .route("/exp", get(exp::get).post(exp::post))
         .route("/api/v1/dashboards", get(api::dashboards))
         .route("/api/v1/dashboards/{name}", get(api::dashboard))
         .route("/api/v1/tables", get(api::tables))
@@ -99,7 +115,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(assets::serve)
         .with_state(app)
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout))
-        .layer(CompressionLayer::new());
+        .layer(CompressionLayer::new().compress_when(worth));
     Router::new()
         .merge(nowcast_feed::router(feed))
         .merge(plain)

@@ -37,6 +37,16 @@ impl ApiError {
         self
     }
 
+    /// The status.
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// A field that is text.
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
+        self.body.get(name)?.as_str()
+    }
+
     /// Says when to come back.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> ApiError {

@@ -10,6 +10,7 @@ mod exp;
 mod fields;
 mod guard;
 mod health;
+mod imp;
 mod log;
 mod serve;
 mod stream;
@@ -46,6 +47,7 @@ use crate::{
 
 pub use error::ApiError;
 pub use guard::Guard;
+pub use imp::partition_by;
 pub use serve::serve;
 pub use write::table_name;
 
@@ -113,11 +115,14 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/api/{*rest}", get(no_route).post(no_route))
         .fallback(assets::serve)
-        .with_state(app)
+        .with_state(Arc::clone(&app))
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, timeout))
         .layer(CompressionLayer::new().compress_when(worth));
+    // An upload takes as long as it is large; it is ended when nothing comes.
+    let uploads = Router::new().route("/imp", post(imp::post)).with_state(app);
     Router::new()
         .merge(nowcast_feed::router(feed))
+        .merge(uploads)
         .merge(plain)
         .layer(middleware::from_fn_with_state(guard, guard::check))
 }

@@ -26,8 +26,8 @@ fn create_table_takes_both_dialects() {
                 "42P07 the table Shop.orders exists already (line 1, column 14); write CREATE TABLE IF NOT EXISTS",
             ),
             (
-                "CREATE TABLE x (a NUMERIC(10,2))",
-                "0A000 there is no type NUMERIC (line 1, column 19); use DOUBLE, or LONG in the smallest unit (cents)",
+                "CREATE TABLE x (a SERIAL)",
+                "0A000 there is no type SERIAL (line 1, column 19); there are no sequences; use LONG and send the number",
             ),
             (
                 "CREATE TABLE x (a INT PRIMARY KEY)",

@@ -8,11 +8,7 @@ import psycopg
 import psycopg2
 import pytest
 from conftest import PASSWORD
-
-
-def conninfo(server, **changes):
-    values = {"host": "127.0.0.1", "port": server.pg_port, "user": "admin", "password": PASSWORD, "dbname": "any"}
-    return " ".join(f"{key}={value}" for key, value in {**values, **changes}.items())
+from postgres import conninfo
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ pub(crate) fn insert(
     insert: &Insert,
 ) -> Result<Vec<Option<DataType>>, SqlError> {
     let schema = require_table(ctx, &insert.table)?.schema.clone();
-    let targets = targets(&schema, insert)?;
+    let targets = targets(&schema, &insert.columns)?;
     let planned = engine.plan(ctx, &insert.source, Mode::Describe)?;
     let mut params = planned::parameter_types(&planned)?;
     let rows: Vec<&[Expr]> = match &*insert.source.ast.body {

@@ -43,7 +43,7 @@ use crate::{
     partitions::Partitions,
     planned::{self, Planned},
     rewrite, show,
-    statement::{CreateTable, Select, Show, Statement},
+    statement::{CreateTable, Declare, Select, Show, Statement},
     write,
     yielding::yielding,
 };
@@ -141,6 +141,14 @@ impl QueryEngine {
         parse::parse(sql)
     }
 
+    /// Cuts a text into its statements without parsing them.
+    ///
+    /// # Errors
+    /// The text is too long, holds too many statements, or a literal has no end.
+    pub fn split(&self, sql: &str) -> Result<Vec<parse::Piece>, SqlError> {
+        parse::split(sql)
+    }
+
     /// Parses a text that must be one statement.
     ///
     /// # Errors
@@ -222,7 +230,8 @@ impl QueryEngine {
         match statement {
             Statement::Query(select) | Statement::Explain { query: select, .. } => {
                 let planned = self.plan(ctx, select, Mode::Describe)?;
-                let params = planned::parameter_types(&planned)?;
+                let mut params = planned::parameter_types(&planned)?;
+                params::lists(&select.ast, &mut params);
                 let schema = match statement {
                     Statement::Query(_) => planned.schema(),
                     _ => text_schema(&["plan_type", "plan"]),
@@ -250,6 +259,10 @@ impl QueryEngine {
             Statement::Delete(delete) => {
                 let params = describe::mutation(self, ctx, &delete.table, &[], &delete.select)?;
                 Ok(Description { params, schema: empty })
+            }
+            Statement::Declare(Declare { query, .. }) => {
+                let query = Statement::Query(query.clone());
+                Ok(Description { schema: empty, ..self.describe(ctx, &query)? })
             }
             _ => Ok(Description { params: Vec::new(), schema: empty }),
         }

@@ -33,6 +33,12 @@ pub enum SqlCode {
     Resources,
     /// A value fails while the query runs.
     Data,
+    /// A session that may only read asked for a change.
+    ReadOnly,
+    /// The statement cannot stand in the transaction that is open.
+    InTransaction,
+    /// The time is up, or the client called the statement off.
+    Canceled,
     /// Bytes on the disk are not what was written.
     Damaged,
     /// The disk, or the system, refused to read.
@@ -58,6 +64,9 @@ impl SqlCode {
             SqlCode::Name => "42602",
             SqlCode::Resources => "53000",
             SqlCode::Data => "22000",
+            SqlCode::ReadOnly => "25006",
+            SqlCode::InTransaction => "25001",
+            SqlCode::Canceled => "57014",
             SqlCode::Damaged => "XX001",
             SqlCode::Io => "58030",
             SqlCode::Internal => "XX000",

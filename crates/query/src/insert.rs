@@ -19,7 +19,7 @@ use crate::{
     convert::convert,
     create,
     engine::{Mode, QueryEngine, QueryResult},
-    error::{SqlCode, SqlError},
+    error::{Place, SqlCode, SqlError},
     failure,
     planned::Planned,
     statement::{CreateTable, Insert, Select, Statement},
@@ -81,7 +81,7 @@ impl Inserting {
         insert: &Insert,
     ) -> Result<Inserting, SqlError> {
         let schema = TableSchema::clone(&require_table(ctx, &insert.table)?.schema);
-        let targets = targets(&schema, insert)?;
+        let targets = targets(&schema, &insert.columns)?;
         let planned = engine.plan(ctx, &insert.source, Mode::Batch)?;
         let width = planned.plan.schema().fields().len();
         if width != targets.len() && !(insert.columns.is_empty() && width < targets.len()) {
@@ -166,13 +166,13 @@ impl Inserting {
     }
 }
 
-/// The table's columns that an INSERT fills, in its order.
-pub(crate) fn targets(schema: &TableSchema, insert: &Insert) -> Result<Vec<usize>, SqlError> {
-    if insert.columns.is_empty() {
+/// The table's columns that an INSERT or a COPY fills, in its order.
+pub(crate) fn targets(schema: &TableSchema, columns: &[(String, Place)]) -> Result<Vec<usize>, SqlError> {
+    if columns.is_empty() {
         return Ok((0..schema.columns.len()).collect());
     }
-    let mut targets = Vec::with_capacity(insert.columns.len());
-    for (name, place) in &insert.columns {
+    let mut targets = Vec::with_capacity(columns.len());
+    for (name, place) in columns {
         let index = schema.index_of(name).ok_or_else(|| undefined_column(schema, name).at(*place))?;
         if targets.contains(&index) {
             let message = format!("the column {name:?} is named twice");

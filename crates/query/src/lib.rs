@@ -14,6 +14,7 @@ mod alive;
 mod catalog;
 mod context;
 mod convert;
+mod copy;
 mod create;
 mod describe;
 mod dialect;
@@ -41,14 +42,19 @@ mod yielding;
 
 pub use catalog::CATALOG;
 pub use context::{QueryContext, SystemTables};
+pub use copy::CopyTarget;
 pub use engine::{Description, QueryEngine, QueryOptions, QueryResult};
 pub use error::{Place, SqlCode, SqlError};
 pub use failure::of as sql_error;
 pub use insert::Inserting;
 pub use live::{LiveMode, LiveQuery, RowKey};
 pub use params::{Param, Params};
+pub use parse::Piece;
 pub use planned::designated;
-pub use statement::{CreateTable, Delete, Insert, NameRef, Select, Show, Statement, Update};
+pub use statement::{
+    Copy, CopyFormat, CopyOptions, CopySource, CreateTable, Declare, Delete, Fetch, Insert, NameRef, Select,
+    Show, Statement, Update,
+};
 pub use values::{cells, column_type, rows};
 
 #[cfg(test)]

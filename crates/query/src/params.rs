@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
-use arrow::temporal_conversions::timestamp_us_to_datetime;
+use arrow::{datatypes::DataType, temporal_conversions::timestamp_us_to_datetime};
 use datafusion::sql::sqlparser::{
     ast::{self, BinaryOperator, Expr, VisitMut, VisitorMut},
     dialect::PostgreSqlDialect,
@@ -31,6 +31,8 @@ pub enum Param {
     Scalar(Value),
     /// `col IN ($x)`, `col = $x` and `col = ANY($x)` hold for each of the values; none of them, never.
     List(Vec<Value>),
+    /// A span of time as SQL writes it, such as `1 mons 2 days 03:00:00`.
+    Interval(String),
     /// A time relative to now: microseconds ago.
     Ago {
         /// Microseconds; negative for the future.
@@ -101,6 +103,24 @@ pub(crate) fn clauses(
     Ok(Arc::new(clauses))
 }
 
+/// Makes the types of placeholders that stand for lists (`= ANY($1)`) types of lists.
+pub(crate) fn lists(query: &ast::Query, types: &mut [Option<DataType>]) {
+    let _ = ast::visit_expressions(query, |expr| {
+        if let Expr::AnyOp { compare_op: BinaryOperator::Eq, right, .. } = expr
+            && let Some(number) = placeholder(right).and_then(|name| name[1..].parse::<usize>().ok())
+            && let Some(ty) = number.checked_sub(1).and_then(|i| types.get_mut(i))
+        {
+            let item = ty.take().unwrap_or(DataType::Utf8);
+            *ty = Some(match item {
+                DataType::List(_) => item,
+                DataType::Dictionary(_, value) => DataType::new_list(*value, true),
+                item => DataType::new_list(item, true),
+            });
+        }
+        ControlFlow::<()>::Continue(())
+    });
+}
+
 struct Substitute<'a> {
     text: &'a Text,
     params: &'a Params,
@@ -124,6 +144,7 @@ impl VisitorMut for Substitute<'_> {
         let literal = match self.params.get(name) {
             Some(Param::Scalar(value)) => Ok(literal(value)),
             Some(Param::Ago { ago_us }) => ago(*ago_us),
+            Some(Param::Interval(text)) => parse_expr(&format!("interval '{}'", text.replace('\'', "''"))),
             Some(Param::All) => Err(self.misplaced(name, "all")),
             Some(Param::List(values)) if values.len() == 1 => Ok(literal(&values[0])),
             Some(Param::List(_)) => Err(self.misplaced(name, "a list")),
@@ -162,6 +183,10 @@ impl Substitute<'_> {
                 Some(Param::All) => Some(bool_literal(true)),
                 Some(Param::List(values)) => Some(in_list(left, &values, false)),
                 Some(Param::Scalar(value)) => Some(in_list(left, &[value], false)),
+                // To be described: the list's elements have the type of what they are compared with.
+                None if self.keep && placeholder(right).is_some() => {
+                    Some(Expr::BinaryOp { left: left.clone(), op: BinaryOperator::Eq, right: right.clone() })
+                }
                 _ => None,
             },
             Expr::InList { expr, list, negated } => {

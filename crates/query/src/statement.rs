@@ -5,7 +5,11 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast;
 use nowcast_model::{Column, ColumnType, PartitionBy};
 
-use crate::{dialect::Clauses, error::Place, text::Text};
+use crate::{
+    dialect::Clauses,
+    error::{Place, SqlCode, SqlError},
+    text::Text,
+};
 
 /// One statement, parsed. Names are not looked up yet.
 #[derive(Debug, Clone)]
@@ -29,6 +33,12 @@ pub enum Statement {
     Update(Update),
     /// DELETE.
     Delete(Delete),
+    /// COPY FROM STDIN, COPY TO STDOUT: rows in PostgreSQL's formats.
+    Copy(Copy),
+    /// DECLARE … CURSOR FOR.
+    Declare(Declare),
+    /// FETCH, MOVE.
+    Fetch(Fetch),
     /// CREATE TABLE.
     CreateTable(CreateTable),
     /// CREATE SCHEMA.
@@ -197,6 +207,144 @@ pub struct Delete {
     pub(crate) select: Select,
 }
 
+/// COPY.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// What is copied.
+    pub source: CopySource,
+    /// How it is written.
+    pub options: CopyOptions,
+}
+
+/// What COPY copies.
+#[derive(Debug, Clone)]
+pub enum CopySource {
+    /// Rows of the client's into a table.
+    Stdin {
+        /// The table.
+        table: NameRef,
+        /// The columns as written; empty for all in their order.
+        columns: Vec<(String, Place)>,
+    },
+    /// Rows of a query, or of a table, to the client.
+    Stdout(Select),
+}
+
+/// PostgreSQL's three forms of COPY's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// A line for each row, backslashes before what would end a value.
+    Text,
+    /// Values in quotes where they need them.
+    Csv,
+    /// Each value with its length.
+    Binary,
+}
+
+/// COPY's options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// The form.
+    pub format: CopyFormat,
+    /// The first line holds names.
+    pub header: bool,
+    /// They must be the columns' names.
+    pub header_match: bool,
+    /// Between values; `None` is the form's own.
+    pub delimiter: Option<u8>,
+    /// Around values, in CSV.
+    pub quote: u8,
+    /// Before a quote in a value, in CSV; `None` is the quote itself.
+    pub escape: Option<u8>,
+    /// What stands for NULL; `None` is the form's own.
+    pub null: Option<String>,
+    /// Quotes around every value that is not NULL, in CSV.
+    pub force_quote: bool,
+}
+
+impl CopyOptions {
+    pub(crate) fn new(format: CopyFormat) -> CopyOptions {
+        CopyOptions {
+            format,
+            header: false,
+            header_match: false,
+            delimiter: None,
+            quote: b'"',
+            escape: None,
+            null: None,
+            force_quote: false,
+        }
+    }
+
+    /// Refuses options that cannot go together: what one writes, the other must be able to read.
+    pub(crate) fn check(&self, from: bool, place: Place) -> Result<(), SqlError> {
+        let refuse = |what: &str| Err(SqlError::new(SqlCode::Parameter, what).at(place));
+        let (delimiter, null) = (self.delimiter(), self.null());
+        if self.format == CopyFormat::Binary {
+            let plain = CopyOptions::new(CopyFormat::Binary);
+            return if *self == plain { Ok(()) } else { refuse("COPY's BINARY format has no other options") };
+        }
+        if self.format == CopyFormat::Text
+            && (self.escape.is_some() || self.quote != b'"' || self.force_quote)
+        {
+            return refuse("QUOTE, ESCAPE and FORCE_QUOTE need FORMAT csv");
+        }
+        let plain = !delimiter.is_ascii_alphanumeric() && delimiter != b'.' && delimiter != b'\\';
+        if matches!(delimiter, b'\n' | b'\r') || !(plain || self.format == CopyFormat::Csv) {
+            return refuse("COPY's DELIMITER would be part of values");
+        }
+        if self.format == CopyFormat::Csv && delimiter == self.quote {
+            return refuse("COPY's DELIMITER and QUOTE must differ");
+        }
+        if null.bytes().any(|b| matches!(b, b'\n' | b'\r') || b == delimiter) {
+            return refuse("COPY's NULL cannot hold the DELIMITER or a line's end");
+        }
+        if self.header_match && !from {
+            return refuse("HEADER MATCH is for COPY FROM");
+        }
+        Ok(())
+    }
+
+    /// What stands between values.
+    pub fn delimiter(&self) -> u8 {
+        self.delimiter.unwrap_or(if self.format == CopyFormat::Csv { b',' } else { b'\t' })
+    }
+
+    /// What stands for NULL.
+    pub fn null(&self) -> &str {
+        let own = if self.format == CopyFormat::Csv { "" } else { "\\N" };
+        self.null.as_deref().unwrap_or(own)
+    }
+}
+
+/// DECLARE name CURSOR FOR query.
+#[derive(Debug, Clone)]
+pub struct Declare {
+    /// The cursor's name.
+    pub name: String,
+    /// Where the name stands.
+    pub place: Place,
+    /// FETCH answers in binary.
+    pub binary: bool,
+    /// WITH HOLD: it outlives its transaction.
+    pub hold: bool,
+    /// The query.
+    pub query: Select,
+}
+
+/// FETCH or MOVE.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    /// The cursor's name.
+    pub name: String,
+    /// Where the name stands.
+    pub place: Place,
+    /// Rows; `None` for all that are left.
+    pub count: Option<u64>,
+    /// MOVE: the rows are skipped.
+    pub moves: bool,
+}
+
 /// CREATE TABLE.
 #[derive(Debug, Clone)]
 pub struct CreateTable {
@@ -257,13 +405,14 @@ impl Statement {
         )
     }
 
-    /// True if it writes the rows of a query, which may be more than fit into one record.
-    pub fn writes_a_query(&self) -> bool {
-        match self {
-            Statement::Insert(insert) => !matches!(&*insert.source.ast.body, ast::SetExpr::Values(_)),
-            Statement::CreateTable(create) => create.source.is_some(),
-            _ => false,
-        }
+    /// True if it writes rows: INSERT, CREATE TABLE AS.
+    pub fn inserts(&self) -> bool {
+        matches!(self, Statement::Insert(_) | Statement::CreateTable(CreateTable { source: Some(_), .. }))
+    }
+
+    /// True if it changes rows that are there.
+    pub fn mutates(&self) -> bool {
+        matches!(self, Statement::Update(_) | Statement::Delete(_))
     }
 
     /// The word of PostgreSQL's command tag; rows are added by who knows them (`INSERT 0 3`, `SELECT 5`).
@@ -274,6 +423,12 @@ impl Statement {
             Statement::Insert(_) => "INSERT",
             Statement::Update(_) => "UPDATE",
             Statement::Delete(_) => "DELETE",
+            Statement::Copy(_) => "COPY",
+            Statement::Declare(_) => "DECLARE CURSOR",
+            Statement::Fetch(Fetch { moves: false, .. }) => "FETCH",
+            Statement::Fetch(Fetch { moves: true, .. }) => "MOVE",
+            // PostgreSQL's.
+            Statement::CreateTable(CreateTable { source: Some(_), .. }) => "SELECT",
             Statement::CreateTable(_) => "CREATE TABLE",
             Statement::CreateSchema { .. } => "CREATE SCHEMA",
             Statement::DropTable { .. } => "DROP TABLE",

@@ -122,6 +122,12 @@ pub struct RawPg {
     pub user: String,
     /// The user's password.
     pub password: Secret,
+    /// Turns on a second user, who can change nothing.
+    pub readonly_user_enabled: bool,
+    /// The second user's name.
+    pub readonly_user: String,
+    /// The second user's password.
+    pub readonly_password: Secret,
     /// Connections at a time.
     pub connections_max: usize,
 }
@@ -132,6 +138,9 @@ impl Default for RawPg {
             bind: "127.0.0.1:8812".to_owned(),
             user: "admin".to_owned(),
             password: Secret(DEFAULT_PG_PASSWORD.to_owned()),
+            readonly_user_enabled: false,
+            readonly_user: "user".to_owned(),
+            readonly_password: Secret(DEFAULT_PG_PASSWORD.to_owned()),
             connections_max: 256,
         }
     }
@@ -438,8 +447,12 @@ fn overlay_variables(
     let known = toml::Table::try_from(Raw::default())
         .map_err(|e| bad("settings", format!("the defaults do not serialise: {e}")))?;
     for (variable, text) in variables {
-        let Some(path) = variable.strip_prefix("NOWCAST_") else { continue };
-        let path = path.to_lowercase();
+        // QuestDB's name of the same setting, for those who come with it.
+        let path = match variable.strip_prefix("NOWCAST_") {
+            Some(path) => path.to_lowercase(),
+            None if variable == "QDB_PG_READONLY_USER_ENABLED" => "pg_readonly_user_enabled".to_owned(),
+            None => continue,
+        };
         if path == "data" {
             table.insert("data".into(), toml::Value::String(text));
             continue;
@@ -522,6 +535,28 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
             "{open} can be reached from other machines while the PostgreSQL password is the default; \
              set NOWCAST_PG_PASSWORD (or `password` in [pg]), or listen on 127.0.0.1"
         )));
+    }
+    if let Some(open) = open
+        && pg.is_some()
+        && raw.pg.readonly_user_enabled
+        && raw.pg.readonly_password.0 == DEFAULT_PG_PASSWORD
+    {
+        return Err(ConfigError::Refused(format!(
+            "{open} can be reached from other machines while the password of {:?} is the default; \
+             set NOWCAST_PG_READONLY_PASSWORD (or `readonly_password` in [pg]), or listen on 127.0.0.1",
+            raw.pg.readonly_user
+        )));
+    }
+    if raw.pg.readonly_user_enabled {
+        if raw.pg.readonly_user == raw.pg.user {
+            return Err(bad("pg.readonly_user", "it is the name of the user who may write; choose another"));
+        }
+        if raw.pg.readonly_password.0.is_empty() {
+            return Err(bad(
+                "pg.readonly_password",
+                "an empty password lets everyone in; set NOWCAST_PG_READONLY_PASSWORD",
+            ));
+        }
     }
     if raw.pg.password.0.is_empty() {
         return Err(bad("pg.password", "an empty password lets everyone in; set NOWCAST_PG_PASSWORD"));

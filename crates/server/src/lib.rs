@@ -24,3 +24,4 @@ mod slt;
 pub mod sql;
 pub mod stages;
 pub mod telemetry;
+pub mod transaction;

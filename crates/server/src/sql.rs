@@ -4,26 +4,38 @@
 //! and the log. Its batches come back over a channel of two: a reader that is slow slows its query and
 //! nothing else, and a reader that goes away ends it.
 //!
-//! **Transactions.** INSERTs between BEGIN and COMMIT become one record at COMMIT, and nothing at ROLLBACK;
-//! they are not read back before. A statement that changes tables runs at once where nothing was inserted
-//! before it, and is refused behind an INSERT.
+//! **Transactions.** Rows written between BEGIN and COMMIT become one record at COMMIT, and nothing at
+//! ROLLBACK; they are not read back before ([`crate::transaction`]). A statement that changes tables runs at
+//! once where no rows were written before it, and is refused behind them; one that changes rows is refused.
+
+mod write;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::RecordBatch,
+    datatypes::{Schema, SchemaRef},
+};
 use futures::StreamExt;
 use metrics::{counter, gauge};
-use nowcast_model::{Clock, Event, Item, Offset, limits::RECORD_BYTES_MAX};
+use nowcast_model::{Clock, Item, Offset};
 use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement, SystemTables};
 use nowcast_store::Store;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
     task::AbortHandle,
+    time::{Instant, timeout_at},
 };
 
-use crate::stages::{AppendError, Ingest};
+use crate::{
+    stages::{AppendError, Ingest},
+    transaction::Transaction,
+};
 use nowcast_sources::WriteError;
+
+/// A cursor that nobody reads from gives back its memory after this time.
+const CURSOR_IDLE_MAX: Duration = Duration::from_secs(600);
 
 /// What one connection (or one request) remembers between statements.
 #[derive(Debug, Clone, Default)]
@@ -32,8 +44,30 @@ pub struct Session {
     pub search_path: Vec<String>,
     /// Other session variables, names in lower case.
     pub variables: BTreeMap<String, String>,
-    /// INSERTs since BEGIN.
-    pub transaction: Option<Vec<Item>>,
+    /// Rows that wait for COMMIT.
+    pub transaction: Option<Transaction>,
+    /// True if it can change nothing.
+    pub read_only: bool,
+    /// Longest time of a statement, where it is shorter than `query.timeout_s`.
+    pub statement_timeout: Option<Duration>,
+    /// True while a query is made whose reader comes and goes: the time that it waits for its reader is not
+    /// counted.
+    pub cursor: bool,
+}
+
+impl Session {
+    /// Refuses what changes something if the session may only read.
+    ///
+    /// # Errors
+    /// SQLSTATE 25006.
+    pub fn check_writable(&self, what: &str) -> Result<(), SqlError> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let error =
+            SqlError::new(SqlCode::ReadOnly, format!("{what} is not allowed: this user may only read"));
+        Err(error.hint("log in as a user who may write"))
+    }
 }
 
 /// What a statement yields.
@@ -183,208 +217,146 @@ impl Sql {
         match statement {
             statement if statement.is_query() => {
                 let ctx = self.context(session, params, now_us);
-                Ok(Answer::Rows(self.rows(ctx, statement.clone()).await?))
+                Ok(Answer::Rows(self.rows(session, ctx, statement.clone()).await?))
             }
-            Statement::Update(_) | Statement::Delete(_) => {
-                done(Some(self.mutate(session, params, now_us, statement).await?))
-            }
-            statement if statement.writes_a_query() && session.transaction.is_none() => {
-                let ctx = self.context(session, params, now_us);
-                let rows = self.insert(ctx, statement).await?;
-                // PostgreSQL's tag of CREATE TABLE AS.
-                let tag = if matches!(statement, Statement::Insert(_)) { "INSERT" } else { "SELECT" };
-                Ok(Answer::Done { tag, rows: Some(rows) })
+            statement if statement.mutates() => {
+                let chosen = self.choose(session, statement, params, now_us).await?;
+                done(Some(self.change(chosen).await?))
             }
             statement if statement.is_write() => {
-                let ctx = self.context(session, params, now_us);
-                let rows = self.write(session, &ctx, statement).await?;
-                done(matches!(statement, Statement::Insert(_)).then_some(rows))
+                let mut records = self.records(session, statement, params, now_us)?;
+                let mut rows = 0;
+                while let Some(items) = records.next().await {
+                    let items = items?;
+                    rows += rows_of(&items);
+                    self.write(session, statement, items).await?;
+                }
+                done(statement.inserts().then_some(rows))
             }
             Statement::Set { name, value } => {
                 set(session, name, value.as_deref());
                 done(None)
             }
             Statement::Begin => {
-                session.transaction.get_or_insert_with(Vec::new);
+                session.transaction.get_or_insert_with(|| Transaction::new(true));
                 done(None)
             }
             Statement::Commit => {
-                let items = session.transaction.take().unwrap_or_default();
-                if !items.is_empty() {
-                    self.ingest.append_visible(items).await.map_err(SqlFailure::Append)?;
-                }
+                self.commit(session).await?;
                 done(None)
             }
             Statement::Rollback => {
                 session.transaction = None;
                 done(None)
             }
+            Statement::Copy(_) | Statement::Declare(_) | Statement::Fetch(_) => {
+                let message = format!("{} needs the PostgreSQL wire", statement.tag());
+                let error = SqlError::new(SqlCode::NotSupported, message);
+                Err(error
+                    .hint("send rows to /write or /api/v1/ingest/{table}, and read them with /exec")
+                    .into())
+            }
             _ => done(None),
         }
     }
 
-    async fn rows(&self, ctx: QueryContext, statement: Statement) -> Result<Rows, SqlError> {
+    /// Starts a query of `session`.
+    async fn rows(
+        &self,
+        session: &Session,
+        ctx: QueryContext,
+        statement: Statement,
+    ) -> Result<Rows, SqlError> {
         let gone = || SqlError::new(SqlCode::Internal, "the query was ended");
         let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|_| gone())?;
-        let (engine, timeout) = (Arc::clone(&self.engine), self.timeout);
+        let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
+        let (timeout, cursor) = (self.timeout(session), session.cursor);
         let (started, start) = tokio::sync::oneshot::channel();
         let (sender, batches) = mpsc::channel(2);
         let work = async move {
-            let (_permit, _running) = (permit, Running::new());
-            let mut result = match engine.query(&ctx, &statement).await {
-                Ok(result) => result,
-                Err(error) => {
-                    let _ = started.send(Err(error));
-                    return;
-                }
+            let mut deadline = Instant::now() + timeout;
+            let mut permit = Some(permit);
+            let _running = Running::new();
+            let mut result = match timeout_at(deadline, engine.query(&ctx, &statement)).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(error)) => return drop(started.send(Err(error))),
+                Err(_) => return drop(started.send(Err(too_long(timeout)))),
             };
             if started.send(Ok((Arc::clone(&result.schema), result.position))).is_err() {
                 return;
             }
-            let read = async {
-                while let Some(batch) = result.stream.next().await {
-                    let batch = batch.map_err(|error| nowcast_query::sql_error(&error));
-                    let failed = batch.is_err();
-                    if sender.send(batch).await.is_err() || failed {
-                        break;
+            loop {
+                let batch = match timeout_at(deadline, result.stream.next()).await {
+                    Ok(None) => return,
+                    Ok(Some(batch)) => batch.map_err(|error| nowcast_query::sql_error(&error)),
+                    Err(_) => Err(too_long(timeout)),
+                };
+                let failed = batch.is_err();
+                if failed {
+                    drop(result);
+                    return drop(sender.send(batch).await);
+                }
+                if let Err(mpsc::error::TrySendError::Full(batch)) = sender.try_send(batch) {
+                    // The reader is slower than the query: others may run meanwhile.
+                    permit = None;
+                    let blocked = Instant::now();
+                    let until = if cursor { blocked + CURSOR_IDLE_MAX } else { deadline };
+                    match timeout_at(until, sender.reserve()).await {
+                        Ok(Ok(place)) => place.send(batch),
+                        Ok(Err(_)) => return,
+                        Err(_) => {
+                            drop((result, batch));
+                            let error = if cursor { idle() } else { too_long(timeout) };
+                            return drop(sender.send(Err(error)).await);
+                        }
+                    }
+                    if cursor {
+                        deadline += blocked.elapsed();
+                    }
+                } else if sender.is_closed() {
+                    return;
+                }
+                if permit.is_none() {
+                    match timeout_at(deadline, Arc::clone(&running).acquire_owned()).await {
+                        Ok(again) => permit = again.ok(),
+                        Err(_) => return drop(sender.send(Err(too_long(timeout))).await),
                     }
                 }
-            };
-            if tokio::time::timeout(timeout, read).await.is_err() {
-                let _ = sender.send(Err(too_long(timeout))).await;
             }
         };
         let abort = self.runtime.spawn(work).abort_handle();
-        let (schema, position) = start.await.map_err(|_| gone())??;
-        Ok(Rows { schema, position, batches, abort })
-    }
-
-    /// Rows changed. The rows are chosen and taken away with no other removal in between.
-    async fn mutate(
-        &self,
-        session: &Session,
-        params: Params,
-        now_us: Option<i64>,
-        statement: &Statement,
-    ) -> Result<u64, SqlFailure> {
-        if session.transaction.is_some() {
-            let message = format!("{} cannot stand in a transaction", statement.tag());
-            let error = SqlError::new(SqlCode::NotSupported, message);
-            return Err(error.hint("it is atomic by itself: send it outside of BEGIN and COMMIT").into());
-        }
-        let held = self.ingest.hold_removals().await;
-        let ctx = self.context(session, params, now_us);
-        let items = self.items(&ctx, statement).await?;
-        let changed = items.iter().map(|item| match item {
-            Item::Event(Event::DeleteRows { seqs, .. }) => seqs.iter().map(|(first, end)| end - first).sum(),
-            Item::Event(Event::Truncate { table }) => {
-                ctx.snapshot.table(table).map_or(0, |table| table.rows())
-            }
-            _ => 0,
-        });
-        let changed = changed.sum();
-        if !items.is_empty() {
-            self.ingest.append_held(items, held).await.map_err(SqlFailure::Append)?;
-        }
-        Ok(changed)
-    }
-
-    /// Writes the rows of a query, as many records as it takes. Rows written.
-    async fn insert(&self, ctx: QueryContext, statement: &Statement) -> Result<u64, SqlFailure> {
-        let (engine, timeout, statement) = (Arc::clone(&self.engine), self.timeout, statement.clone());
-        let running = Arc::clone(&self.running);
-        let (sender, mut records) = mpsc::channel(1);
-        let work = async move {
-            // The semaphore is never closed.
-            let _permit = running.acquire_owned().await;
-            let write = async {
-                let Some(mut rows) = engine.insert(&ctx, &statement).await? else { return Ok(()) };
-                while let Some(items) = rows.next().await? {
-                    if sender.send(Ok(items)).await.is_err() {
-                        break;
-                    }
-                }
-                Ok(())
-            };
-            let ended = tokio::time::timeout(timeout, write).await;
-            if let Err(error) = ended.unwrap_or_else(|_| Err(too_long(timeout))) {
-                let _ = sender.send(Err(error)).await;
-            }
-        };
-        let _ended = AbortOnDrop(self.runtime.spawn(work).abort_handle());
-        let mut written = 0;
-        while let Some(items) = records.recv().await {
-            let items = items?;
-            written += items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum::<u64>();
-            self.ingest.append_visible(items).await.map_err(SqlFailure::Append)?;
-        }
-        Ok(written)
-    }
-
-    /// What a statement writes. The query in it runs where queries run, and ends with its caller.
-    async fn items(&self, ctx: &QueryContext, statement: &Statement) -> Result<Vec<Item>, SqlError> {
-        let (engine, timeout) = (Arc::clone(&self.engine), self.timeout);
-        let (ctx, statement) = (ctx.clone(), statement.clone());
-        let running = Arc::clone(&self.running);
-        let work = async move {
-            // The semaphore is never closed.
-            let _permit = running.acquire_owned().await;
-            tokio::time::timeout(timeout, engine.write_items(&ctx, &statement)).await
-        };
-        let work = self.runtime.spawn(work);
-        let _ended = AbortOnDrop(work.abort_handle());
-        match work.await {
-            Ok(Ok(items)) => items,
-            Ok(Err(_)) => Err(too_long(timeout)),
-            Err(error) => Err(SqlError::new(SqlCode::Internal, error.to_string())),
-        }
-    }
-
-    /// Rows written.
-    async fn write(
-        &self,
-        session: &mut Session,
-        ctx: &QueryContext,
-        statement: &Statement,
-    ) -> Result<u64, SqlFailure> {
-        let items = self.items(ctx, statement).await?;
-        let rows: u64 = items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum();
-        let insert = matches!(statement, Statement::Insert(_));
-        match &mut session.transaction {
-            Some(waiting) if insert => {
-                let bytes = waiting.iter().chain(&items).map(bytes).sum::<usize>();
-                if bytes > RECORD_BYTES_MAX / 2 {
-                    let message = format!(
-                        "the transaction holds {bytes} bytes, at most {} are allowed",
-                        RECORD_BYTES_MAX / 2
-                    );
-                    return Err(SqlError::new(SqlCode::Resources, message).hint("commit more often").into());
-                }
-                waiting.extend(items);
-            }
-            Some(waiting) if !waiting.is_empty() => {
-                let message = format!("{} cannot stand behind an INSERT in a transaction", statement.tag());
-                return Err(SqlError::new(SqlCode::NotSupported, message).hint("COMMIT before it").into());
-            }
-            _ if items.is_empty() => {}
-            _ => self.ingest.append_visible(items).await.map_err(SqlFailure::Append)?,
-        }
+        let mut rows =
+            Rows { schema: Arc::new(Schema::empty()), position: Offset::default(), batches, abort };
+        (rows.schema, rows.position) = start.await.map_err(|_| gone())??;
         Ok(rows)
+    }
+
+    /// Longest time that a statement of `session` may run.
+    pub fn timeout(&self, session: &Session) -> Duration {
+        session.statement_timeout.map_or(self.timeout, |timeout| timeout.min(self.timeout))
     }
 }
 
 fn too_long(timeout: Duration) -> SqlError {
-    let message = format!("the query ran for more than {} s", timeout.as_secs());
-    SqlError::new(SqlCode::Resources, message).hint("narrow it, or raise query.timeout_s")
+    let message = format!("the statement ran for more than {} s", timeout.as_secs_f64());
+    SqlError::new(SqlCode::Canceled, message).hint("narrow it, or raise query.timeout_s or statement_timeout")
 }
 
-/// Ends a task that nobody waits for any more.
-struct AbortOnDrop(AbortHandle);
+fn idle() -> SqlError {
+    let message = format!("nobody read from the cursor for {} s", CURSOR_IDLE_MAX.as_secs());
+    SqlError::new(SqlCode::Canceled, message).hint("declare it again, and fetch sooner")
+}
 
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
+/// Rows among items.
+pub fn rows_of(items: &[Item]) -> u64 {
+    items.iter().filter(|item| matches!(item, Item::Rows(_))).map(Item::len).sum()
+}
+
+const SEARCH_PATH: &str = "search_path";
+
+fn search_path(value: &str) -> Vec<String> {
+    let parts = value.split(',').map(|part| part.trim().trim_matches('"').to_owned());
+    parts.filter(|part| !part.is_empty()).collect()
 }
 
 /// A query in `nowcast_sql_running`, until it ends in whatever way.
@@ -403,21 +375,8 @@ impl Drop for Running {
     }
 }
 
-fn bytes(item: &Item) -> usize {
-    match item {
-        Item::Rows(batch) => batch.bytes(),
-        Item::Event(_) => 0,
-    }
-}
-
-const SEARCH_PATH: &str = "search_path";
-
-fn search_path(value: &str) -> Vec<String> {
-    let parts = value.split(',').map(|part| part.trim().trim_matches('"').to_owned());
-    parts.filter(|part| !part.is_empty()).collect()
-}
-
-fn set(session: &mut Session, name: &str, value: Option<&str>) {
+/// Sets a session variable, or forgets it.
+pub(crate) fn set(session: &mut Session, name: &str, value: Option<&str>) {
     if name == SEARCH_PATH {
         session.search_path = search_path(value.unwrap_or_default());
     }

@@ -245,11 +245,8 @@ impl Buckets {
     fn month_start(&self, index: i64) -> Option<i64> {
         let origin = wall(self.origin_us)?;
         let months = Months::new(u32::try_from(index.unsigned_abs()).ok()?);
-        let start = if index < 0 {
-            origin.checked_sub_months(months)
-        } else {
-            origin.checked_add_months(months)
-        };
+        let start =
+            if index < 0 { origin.checked_sub_months(months) } else { origin.checked_add_months(months) };
         Some(start?.and_utc().timestamp_micros())
     }
 }
@@ -278,7 +275,8 @@ pub(crate) fn iso_range_us(text: &str) -> Option<(i64, i64)> {
     if fields.next().is_some() || (time.is_some() && day.is_none()) {
         return None;
     }
-    let midnight = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?.and_hms_opt(0, 0, 0)?;
+    let midnight =
+        NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?.and_hms_opt(0, 0, 0)?;
     let us = |time: NaiveDateTime| time.and_utc().timestamp_micros();
     let Some(time) = time else {
         let end = match (month, day) {

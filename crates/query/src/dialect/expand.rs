@@ -2,11 +2,9 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
-use datafusion::sql::sqlparser::{
-    ast::{
-        Expr, GroupByExpr, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
-        helpers::attached_token::AttachedToken,
-    },
+use datafusion::sql::sqlparser::ast::{
+    Expr, GroupByExpr, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+    helpers::attached_token::AttachedToken,
 };
 
 use super::{
@@ -147,9 +145,8 @@ impl Expand<'_> {
         let is_column = |e: &Expr| matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
         let is_window = |e: &Expr| matches!(e, Expr::Function(function) if function.over.is_some());
         for expr in exprs() {
-            let is_key = sql::any(expr, &is_column)
-                && !sql::any(expr, &is_aggregate)
-                && !sql::any(expr, &is_window);
+            let is_key =
+                sql::any(expr, &is_column) && !sql::any(expr, &is_aggregate) && !sql::any(expr, &is_window);
             if is_key && !groups.contains(expr) {
                 groups.push(expr.clone());
             }

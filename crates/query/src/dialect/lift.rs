@@ -77,14 +77,48 @@ pub(super) struct Lift<'a> {
 
 /// Words that end a join's condition.
 const ENDS_JOIN: [&str; 22] = [
-    "JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL", "WHERE", "GROUP", "SAMPLE", "LATEST", "ORDER",
-    "LIMIT", "UNION", "INTERSECT", "EXCEPT", "HAVING", "WINDOW", "OFFSET", "FETCH", "FOR", "ALIGN",
+    "JOIN",
+    "INNER",
+    "LEFT",
+    "RIGHT",
+    "FULL",
+    "CROSS",
+    "NATURAL",
+    "WHERE",
+    "GROUP",
+    "SAMPLE",
+    "LATEST",
+    "ORDER",
+    "LIMIT",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "HAVING",
+    "WINDOW",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "ALIGN",
 ];
 
 /// Words that end a clause of SAMPLE BY or LATEST.
 const ENDS_CLAUSE: [&str; 16] = [
-    "WHERE", "GROUP", "SAMPLE", "LATEST", "ORDER", "LIMIT", "UNION", "INTERSECT", "EXCEPT", "HAVING", "WINDOW",
-    "OFFSET", "FETCH", "FOR", "FILL", "ALIGN",
+    "WHERE",
+    "GROUP",
+    "SAMPLE",
+    "LATEST",
+    "ORDER",
+    "LIMIT",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "HAVING",
+    "WINDOW",
+    "OFFSET",
+    "FETCH",
+    "FOR",
+    "FILL",
+    "ALIGN",
 ];
 
 impl Lift<'_> {
@@ -369,7 +403,9 @@ impl Lift<'_> {
                 Token::RParen => depth -= 1,
                 Token::Comma if depth == 0 && comma.is_none() => comma = Some(end),
                 Token::Comma if depth == 0 => break,
-                Token::Word(_) if depth == 0 && ENDS_CLAUSE.iter().any(|word| self.text.is(end, word)) => break,
+                Token::Word(_) if depth == 0 && ENDS_CLAUSE.iter().any(|word| self.text.is(end, word)) => {
+                    break;
+                }
                 _ => {}
             }
             end += 1;

@@ -11,9 +11,7 @@
 //! ```
 
 use datafusion::sql::sqlparser::{
-    ast::{
-        BinaryOperator, Expr, GroupByExpr, Select, SelectItem,
-    },
+    ast::{BinaryOperator, Expr, GroupByExpr, Select, SelectItem},
     tokenizer::Token,
 };
 
@@ -49,7 +47,8 @@ pub(super) fn read(lift: &mut Lift<'_>) -> Result<Sample, SqlError> {
         _ => Length::Is(lift.stride("as in SAMPLE BY 5m")?),
     };
     let align = Align::Calendar { zone: Zone::UTC, offset_us: 0 };
-    let mut sample = Sample { place, stride, from: None, to: None, fill: Vec::new(), fill_place: place, align };
+    let mut sample =
+        Sample { place, stride, from: None, to: None, fill: Vec::new(), fill_place: place, align };
     loop {
         let at = lift.text.place(lift.at);
         if lift.accept(&["FROM"]) {
@@ -68,7 +67,8 @@ pub(super) fn read(lift: &mut Lift<'_>) -> Result<Sample, SqlError> {
 }
 
 fn read_fill(lift: &mut Lift<'_>) -> Result<Vec<Fill>, SqlError> {
-    const FORM: &str = "write FILL(NONE), FILL(NULL), FILL(PREV), FILL(LINEAR), FILL(0), or one for each aggregate";
+    const FORM: &str =
+        "write FILL(NONE), FILL(NULL), FILL(PREV), FILL(LINEAR), FILL(0), or one for each aggregate";
     lift.at += 1;
     if !lift.accept_token(&Token::LParen) {
         return Err(lift.error("\"(\"", FORM));
@@ -283,9 +283,8 @@ impl Column {
         is_time: &dyn Fn(&Expr) -> bool,
         is_aggregate: &dyn Fn(&Expr) -> bool,
     ) -> Column {
-        let is_other = |e: &Expr| {
-            matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_time(e)
-        };
+        let is_other =
+            |e: &Expr| matches!(e, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) && !is_time(e);
         let kind = match () {
             () if sql::any(&expr, is_aggregate) => Kind::Aggregate,
             () if sql::any(&expr, &is_other) => Kind::Key,

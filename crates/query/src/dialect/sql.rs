@@ -207,11 +207,7 @@ pub(super) fn and(left: Option<Expr>, right: Expr) -> Expr {
 
 /// Replaces what `with` answers for, innermost first. Subqueries are left as they are, and so is what `keep`
 /// holds for.
-pub(super) fn replace(
-    expr: &mut Expr,
-    keep: &dyn Fn(&Expr) -> bool,
-    with: &dyn Fn(&Expr) -> Option<Expr>,
-) {
+pub(super) fn replace(expr: &mut Expr, keep: &dyn Fn(&Expr) -> bool, with: &dyn Fn(&Expr) -> Option<Expr>) {
     struct Replace<'a> {
         keep: &'a dyn Fn(&Expr) -> bool,
         with: &'a dyn Fn(&Expr) -> Option<Expr>,

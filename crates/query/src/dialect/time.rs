@@ -14,7 +14,14 @@ use crate::rewrite::{self, World};
 
 /// Functions whose result is a time for the time that they are given.
 const BUCKETS: [&str; 9] = [
-    "date_bin", "date_trunc", "timestamp_floor", "timestamp_ceil", "time_bucket", "tumble", "hop", "session",
+    "date_bin",
+    "date_trunc",
+    "timestamp_floor",
+    "timestamp_ceil",
+    "time_bucket",
+    "tumble",
+    "hop",
+    "session",
     super::marker::BUCKET,
 ];
 
@@ -103,9 +110,7 @@ impl Times<'_> {
                 _ => self.world.time_of(name),
             },
             TableFactor::Derived { subquery, .. } => self.of_query(subquery),
-            TableFactor::NestedJoin { table_with_joins, .. } => {
-                self.of_factor(&table_with_joins.relation)
-            }
+            TableFactor::NestedJoin { table_with_joins, .. } => self.of_factor(&table_with_joins.relation),
             _ => None,
         }
     }

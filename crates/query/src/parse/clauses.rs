@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Words that a statement can begin with, for "did you mean".
-pub(super) const STATEMENTS: [&str; 21] = [
+pub(super) const STATEMENTS: [&str; 24] = [
     "SELECT",
     "WITH",
     "VALUES",
@@ -19,6 +19,9 @@ pub(super) const STATEMENTS: [&str; 21] = [
     "INSERT",
     "UPDATE",
     "DELETE",
+    "COPY",
+    "DECLARE",
+    "FETCH",
     "CREATE",
     "DROP",
     "TRUNCATE",
@@ -36,12 +39,11 @@ pub(super) const STATEMENTS: [&str; 21] = [
 ];
 
 /// Statements that are known and refused.
-const REFUSED_STATEMENTS: [(&str, &str); 21] = [
+const REFUSED_STATEMENTS: [(&str, &str); 18] = [
     (
         "MERGE",
         "insert the row again, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
     ),
-    ("COPY", "send rows with the line protocol or POST /api/v1/ingest/{table}; read them with /exec or /exp"),
     ("UNLOAD", "read rows with /exec or /exp"),
     ("LOAD", "send rows with the line protocol or POST /api/v1/ingest/{table}"),
     ("VACUUM", "not needed: parts are merged by themselves"),
@@ -52,8 +54,6 @@ const REFUSED_STATEMENTS: [(&str, &str); 21] = [
     ("NOTIFY", "subscribe to a query over /api/v1/live"),
     ("PREPARE", "use the extended protocol of your driver, with $1, $2, …"),
     ("EXECUTE", "use the extended protocol of your driver, with $1, $2, …"),
-    ("DECLARE", "results are streamed; run the query without a cursor"),
-    ("FETCH", "results are streamed; run the query without a cursor"),
     ("SAVEPOINT", "a transaction is one atomic record; roll it back as a whole"),
     ("RELEASE", "a transaction is one atomic record; there are no savepoints"),
     ("LOCK", "not needed: a query reads one snapshot, a write is one atomic record"),

@@ -5,7 +5,9 @@
 //! spellings both work and a refusal can name the clause and what works instead.
 
 mod clauses;
+mod copy;
 mod cursor;
+mod cursors;
 mod ddl;
 mod mutate;
 mod session;
@@ -39,15 +41,48 @@ const TOKENS_MAX: usize = 20_000;
 /// Statements of one text.
 const STATEMENTS_MAX: usize = 1_000;
 
+/// One statement of a text, not parsed yet.
+#[derive(Debug, Clone)]
+pub struct Piece(Text);
+
+impl Piece {
+    /// The statement as the user wrote it.
+    pub fn sql(&self) -> &str {
+        self.0.slice()
+    }
+
+    /// Its words outside of literals, quoted ones included.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        (0..self.0.tokens.len()).filter_map(|i| self.0.word(i)).map(|word| word.value.as_str())
+    }
+
+    /// Parses it.
+    ///
+    /// # Errors
+    /// As [`crate::QueryEngine::parse`].
+    pub fn parse(&self) -> Result<Statement, SqlError> {
+        statement(&self.0)
+    }
+}
+
+/// Cuts a text into its statements.
+pub(crate) fn split(sql: &str) -> Result<Vec<Piece>, SqlError> {
+    Ok(texts(sql)?.into_iter().map(Piece).collect())
+}
+
 /// Parses all statements of a text; none for an empty one.
 pub(crate) fn parse(sql: &str) -> Result<Vec<Statement>, SqlError> {
+    texts(sql)?.iter().map(statement).collect()
+}
+
+fn texts(sql: &str) -> Result<Vec<Text>, SqlError> {
     let texts = Text::split(sql)?;
     if texts.len() > STATEMENTS_MAX {
         let message =
             format!("the text has {} statements, at most {STATEMENTS_MAX} are allowed", texts.len());
         return Err(SqlError::new(SqlCode::Resources, message));
     }
-    texts.iter().map(statement).collect()
+    Ok(texts)
 }
 
 fn statement(text: &Text) -> Result<Statement, SqlError> {
@@ -72,6 +107,12 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "INSERT" => Ok(Statement::Insert(insert(text)?)),
         "UPDATE" if text.tokens.len() > 1 => mutate::update(text),
         "DELETE" if text.tokens.len() > 1 => mutate::delete(text),
+        // A table may have such a name: `copy WHERE …` is a query.
+        "COPY" if bare_table(text).is_none() => Ok(Statement::Copy(copy::copy(text)?)),
+        "DECLARE" if bare_table(text).is_none() => Ok(Statement::Declare(cursors::declare(text)?)),
+        "FETCH" | "MOVE" if text.tokens.len() > 1 && bare_table(text).is_none() => {
+            Ok(Statement::Fetch(cursors::fetch(&mut cursor, first == "MOVE")?))
+        }
         "CREATE" => ddl::create(&mut cursor),
         "DROP" => ddl::drop(&mut cursor),
         "TRUNCATE" => ddl::truncate(&mut cursor),

@@ -12,7 +12,7 @@ use std::{
 use arrow::datatypes::DataType;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider},
-    error::{DataFusionError, Result as DfResult},
+    error::Result as DfResult,
     logical_expr::{ColumnarValue, Volatility, create_udf},
     prelude::SessionContext,
     scalar::ScalarValue,
@@ -22,7 +22,7 @@ use datafusion_pg_catalog::{
     sql::PostgresCompatibilityParser,
 };
 use nowcast_model::Clock;
-use nowcast_query::{CATALOG, QueryContext, QueryEngine};
+use nowcast_query::{CATALOG, Piece, QueryContext, QueryEngine};
 use nowcast_store::Store;
 
 /// What `version()` says: clients look for the PostgreSQL version that they may assume.
@@ -82,11 +82,10 @@ impl PgCatalog {
         Ok(PgCatalog { session, parser: PostgresCompatibilityParser::new() })
     }
 
-    /// True if a text asks for the catalogue: it names something that only the catalogue has.
-    pub fn wants(text: &str) -> bool {
-        let lower = text.to_ascii_lowercase();
-        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        lower.split(|c: char| !is_word(c)).any(|word| word.starts_with("pg_") || FUNCTIONS.contains(&word))
+    /// True if a statement asks for the catalogue: it names something that only the catalogue has.
+    pub fn wants(piece: &Piece) -> bool {
+        let is_ours = |word: &str| word.starts_with("pg_") || FUNCTIONS.contains(&word);
+        piece.words().any(|word| is_ours(&word.to_ascii_lowercase()))
     }
 }
 
@@ -154,15 +153,15 @@ impl CatalogProviderList for OneCatalog {
     }
 }
 
-/// What DataFusion says, as an error of the wire.
-pub(super) fn failure(error: &DataFusionError) -> pgwire::error::PgWireError {
-    let info = pgwire::error::ErrorInfo::new("ERROR".to_owned(), "XX000".to_owned(), error.strip_backtrace());
-    pgwire::error::PgWireError::UserError(Box::new(info))
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    fn wants(text: &str) -> bool {
+        let engine = QueryEngine::new(nowcast_query::QueryOptions::default()).unwrap();
+        PgCatalog::wants(&engine.split(text).unwrap()[0])
+    }
 
     #[test]
     fn texts_about_the_catalogue_are_told_from_others() {
@@ -172,10 +171,15 @@ mod tests {
             "select x::regclass",
             "SELECT current_schema()",
         ] {
-            assert!(PgCatalog::wants(text), "{text}");
+            assert!(wants(text), "{text}");
         }
-        for text in ["SELECT 1", "SELECT versions FROM apg_table", "SELECT current_timestamp"] {
-            assert!(!PgCatalog::wants(text), "{text}");
+        for text in [
+            "SELECT 1",
+            "SELECT versions FROM apg_table",
+            "SELECT current_timestamp",
+            "SELECT 'pg_class, version()'",
+        ] {
+            assert!(!wants(text), "{text}");
         }
     }
 }

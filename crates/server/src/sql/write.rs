@@ -1,0 +1,213 @@
+//! Statements that write.
+//!
+//! What they write is made where queries run, bounded by their number and time; appending it is the caller's, so that
+//! nobody is told of a statement that was called off and of which the rows are there.
+
+use std::{sync::Arc, time::Duration};
+
+use nowcast_model::{Event, Item};
+use nowcast_query::{Params, QueryContext, SqlError, Statement};
+use tokio::{
+    sync::{MutexGuard, mpsc},
+    task::AbortHandle,
+    time::timeout_at,
+};
+
+use super::{Instant, Running, Session, Sql, SqlFailure, too_long};
+use crate::transaction::Transaction;
+
+/// What a statement writes, record by record. Dropping it ends the query in it.
+pub struct Records {
+    records: mpsc::Receiver<Result<Vec<Item>, SqlError>>,
+    _ended: AbortOnDrop,
+}
+
+impl Records {
+    /// The items of the next record; `None` behind the last.
+    ///
+    /// # Errors
+    /// A value failed or does not fit, or the time is up.
+    pub async fn next(&mut self) -> Option<Result<Vec<Item>, SqlError>> {
+        self.records.recv().await
+    }
+}
+
+/// Rows that an UPDATE or a DELETE changes. Until it is handed to [`Sql::change`] or dropped, no other statement takes
+/// rows away.
+pub struct Chosen<'a> {
+    items: Vec<Item>,
+    rows: u64,
+    held: MutexGuard<'a, ()>,
+}
+
+/// Ends a task that nobody waits for any more.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Sql {
+    /// What a statement that changes tables adds to the log. Nothing is written yet.
+    ///
+    /// # Errors
+    /// It may not stand where it does.
+    pub fn records(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        params: Params,
+        now_us: Option<i64>,
+    ) -> Result<Records, SqlError> {
+        check_place(session, statement)?;
+        Ok(self.make(self.context(session, params, now_us), statement.clone(), self.timeout(session)))
+    }
+
+    fn make(&self, ctx: QueryContext, statement: Statement, timeout: Duration) -> Records {
+        let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
+        let (sender, records) = mpsc::channel(1);
+        let work = async move {
+            // The semaphore is never closed.
+            let _permit = running.acquire_owned().await;
+            let _running = Running::new();
+            let deadline = Instant::now() + timeout;
+            let make = async {
+                if !statement.inserts() {
+                    let items = engine.write_items(&ctx, &statement).await?;
+                    let _ = sender.send(Ok(items)).await;
+                    return Ok(());
+                }
+                let Some(mut rows) = engine.insert(&ctx, &statement).await? else { return Ok(()) };
+                while let Some(items) = rows.next().await? {
+                    if sender.send(Ok(items)).await.is_err() {
+                        break;
+                    }
+                }
+                Ok(())
+            };
+            let ended = timeout_at(deadline, make).await;
+            if let Err(error) = ended.unwrap_or_else(|_| Err(too_long(timeout))) {
+                let _ = sender.send(Err(error)).await;
+            }
+        };
+        Records { records, _ended: AbortOnDrop(self.runtime.spawn(work).abort_handle()) }
+    }
+
+    /// Finds the rows that an UPDATE or a DELETE changes.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`]; or it may not stand where it does.
+    pub async fn choose(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+        params: Params,
+        now_us: Option<i64>,
+    ) -> Result<Chosen<'_>, SqlFailure> {
+        check_place(session, statement)?;
+        // It sees the rows before it, also of an implicit transaction.
+        if let Some(rows) = session.transaction.as_mut().map(Transaction::take).transpose()? {
+            self.append(rows).await?;
+        }
+        let held = self.ingest.hold_removals().await;
+        let ctx = self.context(session, params, now_us);
+        let mut records = self.make(ctx.clone(), statement.clone(), self.timeout(session));
+        let items = records.next().await.transpose()?.unwrap_or_default();
+        let changed = items.iter().map(|item| match item {
+            Item::Event(Event::DeleteRows { seqs, .. }) => seqs.iter().map(|(first, end)| end - first).sum(),
+            Item::Event(Event::Truncate { table }) => {
+                ctx.snapshot.table(table).map_or(0, |table| table.rows())
+            }
+            _ => 0,
+        });
+        Ok(Chosen { rows: changed.sum(), items, held })
+    }
+
+    /// Changes the rows. Their number.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`]; nothing was written.
+    pub async fn change(&self, chosen: Chosen<'_>) -> Result<u64, SqlFailure> {
+        let Chosen { items, rows, held } = chosen;
+        if !items.is_empty() {
+            self.ingest.append_held(items, held).await.map_err(SqlFailure::Append)?;
+        }
+        Ok(rows)
+    }
+
+    /// Writes a record of [`Sql::records`]: in a transaction rows wait, and all else is written at once.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`].
+    pub async fn write(
+        &self,
+        session: &mut Session,
+        statement: &Statement,
+        items: Vec<Item>,
+    ) -> Result<(), SqlFailure> {
+        if matches!(statement, Statement::Insert(_)) {
+            return self.hold(session, items).await.map(drop);
+        }
+        // An implicit transaction ends where a table changes.
+        if let Some(rows) = session.transaction.as_mut().map(Transaction::take).transpose()? {
+            self.append(rows).await?;
+        }
+        self.append(items).await
+    }
+
+    /// Adds rows to those that wait for COMMIT. True if rows were written: nobody said BEGIN, and they are more
+    /// than one record takes.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`]; or a transaction that somebody began is full.
+    pub async fn hold(&self, session: &mut Session, items: Vec<Item>) -> Result<bool, SqlFailure> {
+        let Some(waiting) = &mut session.transaction else {
+            return self.append(items).await.map(|()| true);
+        };
+        if waiting.explicit || waiting.has_room_for(&items) {
+            return Ok(waiting.push(items).map(|()| false)?);
+        }
+        let rows = waiting.take()?;
+        self.append(rows).await?;
+        match &mut session.transaction {
+            Some(waiting) if waiting.has_room_for(&items) => waiting.push(items)?,
+            _ => self.append(items).await?,
+        }
+        Ok(true)
+    }
+
+    /// Writes rows that wait.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`]; nothing was written.
+    pub async fn commit(&self, session: &mut Session) -> Result<(), SqlFailure> {
+        match session.transaction.take() {
+            Some(mut transaction) => self.append(transaction.take()?).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Appends one record, and waits until it is read.
+    ///
+    /// # Errors
+    /// See [`SqlFailure`].
+    pub async fn append(&self, items: Vec<Item>) -> Result<(), SqlFailure> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        self.ingest.append_visible(items).await.map_err(SqlFailure::Append).map(drop)
+    }
+}
+
+/// Refuses a statement where it cannot stand.
+fn check_place(session: &Session, statement: &Statement) -> Result<(), SqlError> {
+    session.check_writable(statement.tag())?;
+    match &session.transaction {
+        Some(transaction) if !matches!(statement, Statement::Insert(_)) => {
+            transaction.check_alone(statement.tag())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,234 @@
+"""Transactions, cursors, cancelling, timeouts, session variables, the user who may only read."""
+
+import datetime
+import threading
+import time
+
+import psycopg
+import psycopg2
+import pytest
+from postgres import conninfo, values
+
+SLOW = "SELECT count() FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.value + b.value = 7"
+
+
+@pytest.fixture
+def pg(server):
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        pg.execute("DROP TABLE IF EXISTS rows_of")
+        pg.execute("CREATE TABLE rows_of (v LONG, ts TIMESTAMP) timestamp(ts)")
+        yield pg
+
+
+def count(pg):
+    return pg.execute("SELECT count() FROM rows_of").fetchone()[0]
+
+
+def insert(v):
+    return f"INSERT INTO rows_of VALUES ({v}, '2024-01-01')"
+
+
+def records(server, table="rows_of"):
+    """How many records of the log hold rows of the table."""
+    lines = server.get(f"/api/v1/log/{table}?from=0")[1].splitlines()
+    import json
+
+    return len({json.loads(line)["at"] for line in lines if "\"row\"" in line})
+
+
+def test_a_transaction_is_one_record(server, pg):
+    with psycopg.connect(conninfo(server)) as other:
+        for v in range(5):
+            other.execute(insert(v))
+        assert count(pg) == 0 and count(other) == 0, "not read back inside"
+        other.commit()
+        assert count(pg) == 5
+        other.execute(insert(9))
+        other.rollback()
+        assert count(pg) == 5
+    assert records(server) == 1
+
+
+def test_a_failed_transaction_takes_nothing_but_its_end(server, pg):
+    with psycopg.connect(conninfo(server)) as other:
+        other.execute(insert(1))
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            other.execute("SELECT * FROM missing")
+        assert other.info.transaction_status == psycopg.pq.TransactionStatus.INERROR
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            other.execute(insert(2))
+        assert other.execute("COMMIT").statusmessage == "ROLLBACK"
+        assert other.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    assert count(pg) == 0
+
+
+def test_begin_twice_and_commit_outside_warn(pg):
+    notices = []
+    pg.add_notice_handler(lambda notice: notices.append((notice.severity, notice.sqlstate)))
+    pg.execute("COMMIT")
+    pg.execute("BEGIN")
+    pg.execute("BEGIN")
+    pg.execute("ROLLBACK")
+    pg.execute("ROLLBACK")
+    assert notices == [("WARNING", "25P01"), ("WARNING", "25001"), ("WARNING", "25P01")]
+
+
+def test_tables_change_before_rows_and_not_behind_them(server, pg):
+    with psycopg.connect(conninfo(server)) as other:
+        notices = []
+        other.add_notice_handler(lambda notice: notices.append(notice.message_primary))
+        other.execute("DROP TABLE IF EXISTS made_inside")
+        other.execute("CREATE TABLE made_inside (v LONG, ts TIMESTAMP) timestamp(ts)")
+        other.execute("INSERT INTO made_inside VALUES (1, '2024-01-01')")
+        assert any("CREATE TABLE is written at once" in notice for notice in notices)
+        with pytest.raises(psycopg.errors.ActiveSqlTransaction):
+            other.execute("TRUNCATE TABLE made_inside")
+        other.rollback()
+    assert pg.execute("SELECT count() FROM made_inside").fetchone() == (0,)
+
+
+def test_a_text_of_several_statements_is_one_transaction(server, pg):
+    pg.execute(f"{insert(1)}; {insert(2)}; {insert(3)}")
+    assert count(pg) == 3 and records(server) == 1
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        pg.execute(f"{insert(4)}; SELECT * FROM missing; {insert(5)}")
+    assert count(pg) == 3
+    pg.execute(f"{insert(6)}; BEGIN; {insert(7)}")
+    assert count(pg) == 3
+    pg.execute("ROLLBACK")
+    assert count(pg) == 3
+
+
+def test_a_pipeline_up_to_sync_is_one_transaction(server, pg):
+    with pg.pipeline():
+        for v in range(10):
+            pg.execute("INSERT INTO rows_of VALUES (%s, '2024-01-01')", [v])
+    assert count(pg) == 10 and records(server) == 1
+    with pytest.raises(psycopg.errors.UndefinedTable), pg.pipeline():
+        pg.execute(insert(10))
+        pg.execute("SELECT * FROM missing")
+    assert count(pg) == 10
+    with pg.cursor() as cursor:
+        cursor.executemany("INSERT INTO rows_of VALUES (%s, %s)", [(v, datetime.datetime(2024, 1, 2)) for v in range(3000)])
+    assert count(pg) == 3010
+
+
+def test_cursors(server, pg):
+    with pg.cursor() as cursor:
+        cursor.executemany("INSERT INTO rows_of VALUES (%s, '2024-01-01')", [(v,) for v in range(100)])
+    with psycopg.connect(conninfo(server)) as other:
+        other.execute("DECLARE c CURSOR FOR SELECT v FROM rows_of ORDER BY v")
+        fetch = lambda sql: [v for (v,) in other.execute(sql).fetchall()]
+        assert fetch("FETCH c") == [0]
+        assert fetch("FETCH 3 FROM c") == [1, 2, 3]
+        assert other.execute("MOVE FORWARD 6 IN c").statusmessage == "MOVE 6"
+        assert fetch("FETCH FORWARD 2 FROM c") == [10, 11]
+        assert fetch("FETCH ALL FROM c") == list(range(12, 100))
+        assert fetch("FETCH NEXT FROM c") == []
+        other.execute("CLOSE c")
+        with pytest.raises(psycopg.errors.InvalidCursorName):
+            other.execute("FETCH c")
+        other.rollback()
+        with other.cursor("named") as cursor:
+            cursor.itersize = 7
+            cursor.execute("SELECT v FROM rows_of WHERE v >= %s ORDER BY v", [50])
+            assert [v for (v,) in cursor] == list(range(50, 100))
+        with other.cursor("binary_one", binary=True) as cursor:
+            cursor.execute("SELECT v FROM rows_of ORDER BY v")
+            assert cursor.fetchmany(2) == [(0,), (1,)]
+            with pytest.raises(psycopg.errors.FeatureNotSupported):
+                other.execute("FETCH BACKWARD 1 FROM binary_one")
+        other.rollback()
+    with pytest.raises(psycopg.errors.NoActiveSqlTransaction):
+        pg.execute("DECLARE c CURSOR FOR SELECT 1")
+    pg.execute("DECLARE held CURSOR WITH HOLD FOR SELECT 1")
+    assert pg.execute("FETCH ALL FROM held").fetchall() == [(1,)]
+    pg.execute("CLOSE ALL")
+
+
+def test_psycopg2_named_cursors(server, pg):
+    pg.execute(f"{insert(1)}; {insert(2)}")
+    other = psycopg2.connect(**values(server))
+    with other, other.cursor("of psycopg2") as cursor:
+        cursor.itersize = 1
+        cursor.execute("SELECT v FROM rows_of ORDER BY v")
+        assert cursor.fetchall() == [(1,), (2,)]
+    other.close()
+
+
+def test_cancel(server):
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        timer = threading.Timer(0.3, pg.cancel)
+        began = time.monotonic()
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            pg.execute(SLOW)
+        assert time.monotonic() - began < 20
+        assert pg.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_statement_timeout_covers_the_rows_as_they_are_sent(server):
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        pg.execute("SET statement_timeout = '300ms'")
+        assert pg.execute("SHOW statement_timeout").fetchone() == ("300ms",)
+        for query in (SLOW, "SELECT a.value, b.value FROM generate_series(1, 100000) a, generate_series(1, 100000) b"):
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                pg.execute(query)
+        pg.execute("RESET statement_timeout")
+        assert pg.execute("SHOW statement_timeout").fetchone() == ("0",)
+        assert pg.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_session_variables(server):
+    with psycopg.connect(conninfo(server, options="'-c statement_timeout=5s -c DateStyle=ISO,DMY'", application_name="tests"), autocommit=True) as pg:
+        shown = lambda name: pg.execute(f"SHOW {name}").fetchone()[0]
+        assert shown("statement_timeout") == "5s"
+        assert shown("DateStyle") == "ISO, DMY"
+        assert shown("application_name") == "tests"
+        assert shown("client_encoding") == "UTF8"
+        assert shown("standard_conforming_strings") == "on"
+        assert shown("transaction isolation level") == "repeatable read"
+        pg.execute("SET TIME ZONE 'Europe/Berlin'")
+        assert pg.info.parameter_status("TimeZone") == "Europe/Berlin"
+        pg.execute("SET extra_float_digits = 3")
+        pg.execute("SET SESSION my.variable TO 'x'")
+        assert shown("my.variable") == "x"
+        with pytest.raises(psycopg.errors.InvalidParameterValue):
+            pg.execute("SET client_encoding TO 'LATIN1'")
+        pg.execute("DISCARD ALL")
+        assert pg.info.parameter_status("server_version") == "16.6"
+    with pytest.raises(psycopg.OperationalError, match="client_encoding"):
+        psycopg.connect(conninfo(server, client_encoding="LATIN1"))
+
+
+def test_the_user_who_may_only_read_changes_nothing(own_server):
+    server = own_server(env={"QDB_PG_READONLY_USER_ENABLED": "true", "NOWCAST_PG_READONLY_PASSWORD": "only reads"})
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        pg.execute("CREATE TABLE kept (v LONG, ts TIMESTAMP) timestamp(ts)")
+        pg.execute("INSERT INTO kept VALUES (1, '2024-01-01')")
+        reader = psycopg.connect(conninfo(server, user="user", password="'only reads'"), autocommit=True)
+        for statement in [
+            "INSERT INTO kept VALUES (2, '2024-01-01')",
+            "INSERT INTO kept SELECT * FROM kept",
+            "COPY kept FROM STDIN",
+            "CREATE TABLE other (v LONG)",
+            "CREATE SCHEMA other",
+            "ALTER TABLE kept ADD COLUMN w LONG",
+            "ALTER TABLE kept DROP PARTITION LIST '2024-01-01'",
+            "DROP TABLE kept",
+            "TRUNCATE TABLE kept",
+        ]:
+            for begin in ("", "BEGIN; "):
+                with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                    reader.execute(begin + statement)
+                reader.execute("ROLLBACK")
+        reader.execute("SET statement_timeout = 1000")
+        assert reader.execute("SELECT v FROM kept").fetchall() == [(1,)]
+        with reader.cursor() as cursor, cursor.copy("COPY kept (v) TO STDOUT") as copy:
+            assert b"".join(copy) == b"1\n"
+        reader.close()
+        assert pg.execute("SELECT count() FROM kept").fetchone() == (1,)
+    server.stop()
+    server = own_server()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(conninfo(server, user="user"))

@@ -18,7 +18,7 @@ use arrow::{
 };
 use futures::StreamExt;
 use metrics::{counter, gauge};
-use nowcast_model::{Clock, Item, Offset};
+use nowcast_model::{Clock, Item, Offset, TableName};
 use nowcast_query::{Params, QueryContext, QueryEngine, SqlCode, SqlError, Statement, SystemTables};
 use nowcast_store::Store;
 use tokio::{
@@ -197,6 +197,7 @@ impl Sql {
             }
             ctx.variables.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        ctx.variables.entry(SEARCH_PATH.to_owned()).or_insert_with(|| TableName::PUBLIC.to_owned());
         ctx.system = Some(self.system());
         ctx
     }

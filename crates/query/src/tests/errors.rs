@@ -52,7 +52,7 @@ fn what_is_not_built_is_named_with_what_works() {
         ("SELECT * FROM trips LATEST ON ts PARTITION BY cab", "LATEST ON", "column 21", "DISTINCT ON"),
         ("SELECT * FROM trips ASOF JOIN trips", "ASOF JOIN", "column 21", "date_bin"),
         ("MERGE INTO trips USING trips", "MERGE", "column 1", "DISTINCT ON"),
-        ("COPY trips TO '/tmp/x'", "COPY", "column 1", "/exp"),
+        ("COPY trips TO '/tmp/x'", "COPY", "column 15", "\\copy"),
         (
             "CREATE EXTERNAL TABLE x STORED AS CSV LOCATION '/etc/passwd'",
             "CREATE EXTERNAL",

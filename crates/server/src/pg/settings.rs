@@ -9,7 +9,7 @@ use crate::sql::{Session, set};
 pub(super) const SERVER_VERSION: &str = "16.6";
 
 /// What a session begins with. Clients are told of the first ones at login and on every change.
-const DEFAULTS: [(&str, &str); 30] = [
+const DEFAULTS: [(&str, &str); 29] = [
     ("server_version", SERVER_VERSION),
     ("server_encoding", "UTF8"),
     ("client_encoding", "UTF8"),
@@ -24,7 +24,6 @@ const DEFAULTS: [(&str, &str); 30] = [
     ("in_hot_standby", "off"),
     ("default_transaction_read_only", "off"),
     ("scram_iterations", "4096"),
-    ("search_path", "public"),
     ("server_version_num", "160006"),
     ("extra_float_digits", "1"),
     ("statement_timeout", "0"),
@@ -43,7 +42,7 @@ const DEFAULTS: [(&str, &str); 30] = [
 ];
 
 /// How many of the defaults clients are told of.
-const REPORTED: usize = 15;
+const REPORTED: usize = 14;
 
 /// What a session begins with, and goes back to at RESET.
 #[derive(Debug, Clone)]

@@ -327,9 +327,13 @@ impl QueryEngine {
     pub(crate) async fn run(&self, ctx: &QueryContext, planned: &Planned) -> Result<QueryResult, SqlError> {
         let failed =
             |e: &datafusion::error::DataFusionError| failure::locate(e, &planned.text, Some(&planned.state));
-        let physical = planned.state.create_physical_plan(&planned.plan).await.map_err(|e| failed(&e))?;
+        let mut state = planned.state.clone();
+        let optimized = state.optimize(&planned.plan).map_err(|e| failed(&e))?;
+        functions::fit_batches(&optimized, &mut state).map_err(|e| failed(&e))?;
+        let planner = state.query_planner().clone();
+        let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|e| failed(&e))?;
         let physical = yielding(physical).map_err(|e| failed(&e))?;
-        let stream = execute_stream(physical, planned.state.task_ctx()).map_err(|e| failed(&e))?;
+        let stream = execute_stream(physical, state.task_ctx()).map_err(|e| failed(&e))?;
         let schema = match planned.names.is_empty() {
             true => stream.schema(),
             false => rename(&stream.schema(), &planned.names),

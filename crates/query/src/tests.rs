@@ -4,7 +4,10 @@
 
 mod ddl;
 mod errors;
+mod functions_aggregates;
 mod functions_random;
+mod functions_time;
+mod functions_values;
 mod live;
 mod partitions;
 mod parts;

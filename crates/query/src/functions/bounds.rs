@@ -4,7 +4,14 @@
 //! take the machine's memory, and the query's memory pool would hear of it too late. So what makes long values
 //! asks here first, with what it is about to make.
 
-use datafusion::common::Result;
+use datafusion::{
+    common::{
+        Result,
+        tree_node::{TreeNode, TreeNodeRecursion},
+    },
+    execution::SessionState,
+    logical_expr::{Expr, LogicalPlan},
+};
 
 use crate::{
     error::{SqlCode, SqlError},
@@ -45,4 +52,24 @@ pub(super) fn check_column(name: &str, bytes: usize) -> Result<()> {
     let message =
         format!("{name}() would make {} MiB for one batch of rows, at most {mib} are allowed", bytes >> 20);
     Err(external(SqlError::new(SqlCode::Resources, message).hint("make its texts shorter"), name))
+}
+
+/// Makes batches smaller where a long constant would be written beside every row of one.
+pub(crate) fn fit_batches(plan: &LogicalPlan, state: &mut SessionState) -> Result<()> {
+    let mut longest = 0;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Literal(value, _) = expr {
+                    longest = longest.max(value.size());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    let rows = (BATCH_BYTES_MAX / longest.max(1)).max(1);
+    if rows < state.config().batch_size() {
+        *state.config_mut() = state.config().clone().with_batch_size(rows);
+    }
+    Ok(())
 }

@@ -32,12 +32,20 @@ use datafusion::{
     sql::sqlparser::ast,
 };
 
-pub(crate) use self::respell::{is_aggregate, respell};
+pub(crate) use self::{
+    bounds::fit_batches,
+    respell::{is_aggregate, respell},
+};
 use crate::parse::type_of;
 
 /// Adds the functions to those that DataFusion has, or puts them in their place.
 pub(crate) fn register(state: &mut SessionState) -> Result<()> {
     state.register_udtf(sequence::NAME, Arc::new(sequence::LongSequence));
+    for name in ["generate_series", "range"] {
+        if let Some(inner) = state.table_functions().get(name).cloned() {
+            state.register_udtf(name, Arc::new(sequence::Series { inner }));
+        }
+    }
     for unit in [TimeUnit::Microsecond, TimeUnit::Nanosecond] {
         state.register_udf(steps::TimestampSequence::udf(unit))?;
     }

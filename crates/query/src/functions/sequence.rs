@@ -5,16 +5,19 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Int64Array, RecordBatch},
+    array::{Int64Array, RecordBatch, RecordBatchOptions},
     datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
-    catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider, streaming::StreamingTable},
-    common::{Result, ScalarValue, plan_err},
+    catalog::{
+        Session, TableFunction, TableFunctionArgs, TableFunctionImpl, TableProvider,
+        streaming::StreamingTable,
+    },
+    common::{Column, Result, ScalarValue, plan_err},
     datasource::TableType,
-    execution::{SendableRecordBatchStream, TaskContext},
-    logical_expr::{Expr, col},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    logical_expr::Expr,
     physical_plan::{ExecutionPlan, stream::RecordBatchStreamAdapter, streaming::PartitionStream},
 };
 use futures::stream;
@@ -53,15 +56,26 @@ fn long(arg: &Expr) -> Result<i64> {
 pub(super) struct Sequence {
     /// What the caller gave, for equal values in every run.
     pub(super) seeds: Option<[u64; 2]>,
+    /// `x`.
     table: StreamingTable,
+    /// The rows alone.
+    bare: StreamingTable,
 }
 
 impl Sequence {
     fn new(rows: i64, seeds: Option<[u64; 2]>) -> Result<Sequence> {
-        let schema = Arc::new(Schema::new(vec![Field::new(COLUMN, DataType::Int64, false)]));
-        let table = StreamingTable::try_new(schema.clone(), vec![Arc::new(Numbers { schema, rows })])?
-            .with_sort_order(vec![col(COLUMN).sort(true, true)]);
-        Ok(Sequence { seeds, table })
+        Sequence::of(COLUMN, 1, rows, seeds)
+    }
+
+    /// So many numbers from `first` on, as column `name`.
+    fn of(name: &str, first: i64, rows: i64, seeds: Option<[u64; 2]>) -> Result<Sequence> {
+        let table = |schema: Schema| {
+            let schema = Arc::new(schema);
+            StreamingTable::try_new(schema.clone(), vec![Arc::new(Numbers { schema, first, rows })])
+        };
+        let numbers = table(Schema::new(vec![Field::new(name, DataType::Int64, false)]))?;
+        let sorted = numbers.with_sort_order(vec![Expr::Column(Column::from_name(name)).sort(true, true)]);
+        Ok(Sequence { seeds, table: sorted, bare: table(Schema::empty())? })
     }
 }
 
@@ -82,13 +96,47 @@ impl TableProvider for Sequence {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.table.scan(state, projection, filters, limit).await
+        match projection {
+            Some(columns) if columns.is_empty() => self.bare.scan(state, None, filters, limit).await,
+            _ => self.table.scan(state, projection, filters, limit).await,
+        }
     }
 }
+
+/// `generate_series` and `range` of whole numbers by ones are sequences, too; others stay DataFusion's.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) inner: Arc<TableFunction>,
+}
+
+impl TableFunctionImpl for Series {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let number = |arg: &Expr| match arg {
+            Expr::Literal(ScalarValue::Int64(Some(value)), _) => Some(*value),
+            _ => None,
+        };
+        let numbers: Option<Vec<i64>> = args.exprs().iter().map(number).collect();
+        let (first, last) = match numbers.as_deref() {
+            Some([last]) => (0, *last),
+            Some([first, last] | [first, last, 1]) => (*first, *last),
+            _ => return self.inner.create_table_provider_with_args(args),
+        };
+        let last = if self.inner.name() == "range" { last.saturating_sub(1) } else { last };
+        let rows = last.saturating_sub(first).saturating_add(1).max(0);
+        Ok(Arc::new(Sequence::of("value", first, rows, None)?))
+    }
+}
+
+/// Rows of a batch without columns.
+const BARE_ROWS: i64 = 1 << 20;
+
+/// What a batch without columns weighs where somebody gathers such batches; nobody else would count it.
+const BARE_BYTES: usize = 64;
 
 #[derive(Debug)]
 struct Numbers {
     schema: SchemaRef,
+    first: i64,
     rows: i64,
 }
 
@@ -98,10 +146,23 @@ impl PartitionStream for Numbers {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let step = i64::try_from(context.session_config().batch_size()).unwrap_or(i64::MAX);
-        let (schema, rows) = (self.schema.clone(), self.rows);
+        let bare = self.schema.fields().is_empty();
+        let step = if bare {
+            BARE_ROWS
+        } else {
+            i64::try_from(context.session_config().batch_size()).unwrap_or(i64::MAX)
+        };
+        let (schema, first, rows) = (self.schema.clone(), self.first, self.rows);
+        let held = MemoryConsumer::new(NAME).register(context.memory_pool());
         let batches = (0..rows).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(move |done| {
-            let numbers = Int64Array::from_iter_values(done + 1..=done.saturating_add(step).min(rows));
+            let count = step.min(rows - done);
+            if bare {
+                held.try_grow(BARE_BYTES)?;
+                let options = RecordBatchOptions::new().with_row_count(usize::try_from(count).ok());
+                return Ok(RecordBatch::try_new_with_options(schema.clone(), Vec::new(), &options)?);
+            }
+            let from = first.saturating_add(done);
+            let numbers = Int64Array::from_iter_values(from..=from.saturating_add(count - 1));
             Ok(RecordBatch::try_new(schema.clone(), vec![Arc::new(numbers)])?)
         });
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), stream::iter(batches)))

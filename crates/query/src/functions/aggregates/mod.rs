@@ -4,9 +4,11 @@ mod collect;
 mod fold;
 pub(super) mod ordered;
 
+use std::cmp::Ordering;
+
 use arrow::{
-    array::{Array, ArrayRef, AsArray},
-    compute::{SortOptions, partition, sort, sort_to_indices, take},
+    array::{Array, ArrayRef, AsArray, Float64Array},
+    compute::{SortOptions, partition, sort},
     datatypes::{DataType, Float64Type, TimestampMicrosecondType},
 };
 use datafusion::{
@@ -123,10 +125,6 @@ fn mode(columns: &[ArrayRef]) -> Result<ScalarValue> {
 /// The columns of numbers in the order of the last one's times, rows with a NULL left out.
 fn in_time(columns: &[ArrayRef]) -> Result<(Vec<Vec<f64>>, Vec<i64>)> {
     let Some((times, values)) = columns.split_last() else { return internal_err!("there are no columns") };
-    let order = sort_to_indices(times, None, None)?;
-    let times = take(times, &order, None)?;
-    let values =
-        values.iter().map(|column| take(column, &order, None)).collect::<std::result::Result<Vec<_>, _>>()?;
     let numbers: Vec<_> =
         values.iter().filter_map(|column| column.as_primitive_opt::<Float64Type>()).collect();
     let (Some(times), true) =
@@ -134,11 +132,17 @@ fn in_time(columns: &[ArrayRef]) -> Result<(Vec<Vec<f64>>, Vec<i64>)> {
     else {
         return internal_err!("values are {:?}", columns.iter().map(|c| c.data_type()).collect::<Vec<_>>());
     };
-    let whole: Vec<usize> = (0..times.len())
+    let mut rows: Vec<usize> = (0..times.len())
         .filter(|&row| times.is_valid(row) && numbers.iter().all(|column| column.is_valid(row)))
         .collect();
-    let column = |column: &&arrow::array::Float64Array| whole.iter().map(|&row| column.value(row)).collect();
-    Ok((numbers.iter().map(column).collect(), whole.iter().map(|&row| times.value(row)).collect()))
+    // Rows of one time by their values: which came first depends on threads.
+    rows.sort_by(|&a, &b| {
+        let mut by_value = numbers.iter().map(|column| column.value(a).total_cmp(&column.value(b)));
+        let value = by_value.find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+        times.value(a).cmp(&times.value(b)).then(value)
+    });
+    let column = |column: &&Float64Array| rows.iter().map(|&row| column.value(row)).collect();
+    Ok((numbers.iter().map(column).collect(), rows.iter().map(|&row| times.value(row)).collect()))
 }
 
 /// Each price for as long as it stood; the mean if they all have one time.

@@ -49,7 +49,7 @@ pub use error::ApiError;
 pub use guard::Guard;
 pub use imp::partition_by;
 pub use serve::serve;
-pub use write::table_name;
+pub use write::{ARROW_STREAM, table_name};
 
 /// Parquet's media type.
 const PARQUET: &str = "application/vnd.apache.parquet";
@@ -95,7 +95,7 @@ pub fn router(app: Arc<App>) -> Router {
     let plain = Router::new()
         .route("/write", post(write::lines).get(write::no_qwp))
         .route("/api/v2/write", post(write::lines))
-        .route("/api/v1/ingest/{table}", post(write::objects))
+        .route("/api/v1/ingest/{table}", post(write::objects).get(write::written))
         .route("/read/v1", get(write::no_qwp))
         .route("/settings", get(write::settings))
         .route("/ping", get(write::ping).head(write::ping))

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use nowcast_model::{Item, Producer, TableName};
-use nowcast_sources::{Decoded, LineError, Precision, Sink, WriteError, json, line};
+use nowcast_sources::{Decoded, LineError, Precision, Sink, WriteError, columnar, json, line};
 use percent_encoding::percent_decode;
 use serde::Deserialize;
 use serde_json::json;
@@ -55,7 +55,10 @@ pub(super) struct IngestQuery {
     precision: Option<String>,
 }
 
-/// `POST /api/v1/ingest/{table}`: a JSON object, an array of objects, or one object a line.
+/// The media type of Arrow's IPC streams.
+pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+
+/// `POST /api/v1/ingest/{table}`: a JSON object, an array of objects, or one object a line; or an Arrow stream.
 pub(super) async fn objects(
     State(app): State<Arc<App>>,
     Path(table): Path<String>,
@@ -65,16 +68,30 @@ pub(super) async fn objects(
 ) -> Result<Response, ApiError> {
     let precision = precision(query.precision.as_deref())?;
     let bytes = body::read(&headers, body, app.config.raw.http.body_bytes_max).await?;
-    let options = json::JsonOptions {
-        table: table_name(&table),
-        timestamp_column: query.timestamp,
-        precision,
-        now_us: app.clock.now_us(),
+    let table = table_name(&table);
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let decode = || {
+        if kind.starts_with(ARROW_STREAM) {
+            let options = columnar::ArrowOptions { table, timestamp_column: query.timestamp, precision };
+            return columnar::decode_all(&bytes, &options);
+        }
+        let timestamp_column = query.timestamp;
+        let options = json::JsonOptions { table, timestamp_column, precision, now_us: app.clock.now_us() };
+        json::decode_all(&bytes, &options)
     };
-    let decode = || json::decode_all(&bytes, &options);
     let decoded = if bytes.len() > INLINE_BYTES_MAX { tokio::task::block_in_place(decode) } else { decode() };
     let decoded = decoded.map_err(|error| bad_line(&error))?;
     write(&app, decoded, once(&headers, &bytes)?).await
+}
+
+/// `GET /api/v1/ingest/{table}` with an `Idempotency-Key`: whether a write under it was applied, as far as keys are
+/// remembered.
+pub(super) async fn written(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let Some(producer) = once(&headers, &[])? else {
+        let error = ApiError::new(StatusCode::BAD_REQUEST, "no Idempotency-Key is asked for");
+        return Err(error.hint("send the header of the write; rows are sent by POST"));
+    };
+    Ok(Json(json!({ "written": app.store.seen(producer.id).is_some() })).into_response())
 }
 
 /// `schema.table`, or a table of `public`.

@@ -24,10 +24,11 @@ def everything(pg):
 
 
 def test_rows_and_back(pg):
-    with pg.cursor() as cursor, cursor.copy("COPY copied FROM STDIN") as copy:
-        for row in ROWS:
-            copy.write_row(row)
-    assert cursor.rowcount == 3
+    with pg.cursor() as cursor:
+        with cursor.copy("COPY copied FROM STDIN") as copy:
+            for row in ROWS:
+                copy.write_row(row)
+        assert cursor.rowcount == 3
     assert everything(pg) == ROWS
     with pg.cursor() as cursor, cursor.copy("COPY copied (name, n) TO STDOUT") as copy:
         copy.set_types(["text", "int4"])

@@ -37,6 +37,8 @@ pub enum SqlCode {
     ReadOnly,
     /// The statement cannot stand in the transaction that is open.
     InTransaction,
+    /// No such savepoint.
+    Savepoint,
     /// The time is up, or the client called the statement off.
     Canceled,
     /// Bytes on the disk are not what was written.
@@ -66,6 +68,7 @@ impl SqlCode {
             SqlCode::Data => "22000",
             SqlCode::ReadOnly => "25006",
             SqlCode::InTransaction => "25001",
+            SqlCode::Savepoint => "3B001",
             SqlCode::Canceled => "57014",
             SqlCode::Damaged => "XX001",
             SqlCode::Io => "58030",

@@ -132,6 +132,13 @@ pub enum Statement {
     Commit,
     /// ROLLBACK, ABORT.
     Rollback,
+    /// SAVEPOINT, RELEASE, ROLLBACK TO.
+    Savepoint {
+        /// The savepoint's name.
+        name: String,
+        /// What is done with it.
+        does: Savepoint,
+    },
     /// DISCARD, DEALLOCATE, CLOSE, UNLISTEN: forgets session state that SQL here does not have.
     Discard {
         /// The word that it began with, upper case.
@@ -139,6 +146,17 @@ pub enum Statement {
         /// What to forget; empty or `ALL` for all.
         name: String,
     },
+}
+
+/// What is done with a savepoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Savepoint {
+    /// SAVEPOINT: it is here.
+    Set,
+    /// RELEASE: it is forgotten.
+    Release,
+    /// ROLLBACK TO: what came behind it is forgotten.
+    RollbackTo,
 }
 
 /// What SHOW shows.
@@ -445,7 +463,9 @@ impl Statement {
             Statement::Set { value: None, .. } => "RESET",
             Statement::Begin => "BEGIN",
             Statement::Commit => "COMMIT",
-            Statement::Rollback => "ROLLBACK",
+            Statement::Rollback | Statement::Savepoint { does: Savepoint::RollbackTo, .. } => "ROLLBACK",
+            Statement::Savepoint { does: Savepoint::Set, .. } => "SAVEPOINT",
+            Statement::Savepoint { does: Savepoint::Release, .. } => "RELEASE",
             Statement::Discard { word, .. } => word,
         }
     }

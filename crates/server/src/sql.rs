@@ -250,7 +250,10 @@ impl Sql {
                 session.transaction = None;
                 done(None)
             }
-            Statement::Copy(_) | Statement::Declare(_) | Statement::Fetch(_) => {
+            Statement::Copy(_)
+            | Statement::Declare(_)
+            | Statement::Fetch(_)
+            | Statement::Savepoint { .. } => {
                 let message = format!("{} needs the PostgreSQL wire", statement.tag());
                 let error = SqlError::new(SqlCode::NotSupported, message);
                 Err(error

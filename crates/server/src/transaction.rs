@@ -5,13 +5,16 @@
 
 use arrow::compute::concat_batches;
 use nowcast_model::{Batch, Item, limits::RECORD_BYTES_MAX};
-use nowcast_query::{SqlCode, SqlError};
+use nowcast_query::{Savepoint, SqlCode, SqlError};
 
 /// Half of a record: what waits is measured in memory, a record when it is encoded.
 pub const TRANSACTION_BYTES_MAX: usize = RECORD_BYTES_MAX / 2;
 
 /// Items that wait, after which those of one table are put together.
 const ITEMS_MAX: usize = 1_024;
+
+/// Savepoints of one transaction.
+const SAVEPOINTS_MAX: usize = 1_024;
 
 /// Rows since BEGIN, or since the beginning of a text or pipeline of several statements.
 #[derive(Debug, Clone)]
@@ -21,12 +24,14 @@ pub struct Transaction {
     items: Vec<Item>,
     bytes: usize,
     merged: usize,
+    /// Names, and how many items stood before each.
+    savepoints: Vec<(String, usize)>,
 }
 
 impl Transaction {
     /// An empty one.
     pub fn new(explicit: bool) -> Transaction {
-        Transaction { explicit, items: Vec::new(), bytes: 0, merged: 0 }
+        Transaction { explicit, items: Vec::new(), bytes: 0, merged: 0, savepoints: Vec::new() }
     }
 
     /// True if no rows wait.
@@ -89,16 +94,55 @@ impl Transaction {
     /// # Errors
     /// Rows of one table could not be put together.
     pub fn take(&mut self) -> Result<Vec<Item>, SqlError> {
+        self.savepoints.clear();
+        self.merged = 0;
         self.merge()?;
         (self.bytes, self.merged) = (0, 0);
         Ok(std::mem::take(&mut self.items))
     }
 
-    /// Puts neighbours of one table and one shape together.
+    /// True if a statement that fails does not end the transaction.
+    pub fn has_savepoints(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
+    /// Sets a savepoint, forgets it, or goes back to it. Those behind it are forgotten.
+    ///
+    /// # Errors
+    /// There is none of that name (SQLSTATE 3B001), or there are too many.
+    pub fn savepoint(&mut self, name: &str, does: Savepoint) -> Result<(), SqlError> {
+        if does == Savepoint::Set {
+            if self.savepoints.len() >= SAVEPOINTS_MAX {
+                let message = format!("the transaction has {SAVEPOINTS_MAX} savepoints, and takes no more");
+                return Err(SqlError::new(SqlCode::Resources, message).hint("RELEASE those that are not needed"));
+            }
+            // What stands before it is not put together with what comes behind it.
+            self.merge()?;
+            self.savepoints.push((name.to_owned(), self.items.len()));
+            return Ok(());
+        }
+        let Some(at) = self.savepoints.iter().rposition(|(known, _)| known == name) else {
+            let message = format!("there is no savepoint {name:?}");
+            return Err(SqlError::new(SqlCode::Savepoint, message).hint("SAVEPOINT name sets one"));
+        };
+        if does == Savepoint::Release {
+            self.savepoints.truncate(at);
+            return Ok(());
+        }
+        self.items.truncate(self.savepoints[at].1);
+        self.savepoints.truncate(at + 1);
+        self.merged = self.items.len();
+        self.bytes = self.items.iter().map(bytes).sum();
+        Ok(())
+    }
+
+    /// Puts neighbours of one table and one shape together, behind the last savepoint.
     fn merge(&mut self) -> Result<(), SqlError> {
-        let mut merged: Vec<Item> = Vec::new();
+        let begin = self.savepoints.last().map_or(0, |(_, items)| *items);
+        let behind = self.items.split_off(begin);
+        let mut merged = std::mem::take(&mut self.items);
         let mut run: Vec<Batch> = Vec::new();
-        for item in std::mem::take(&mut self.items) {
+        for item in behind {
             match item {
                 Item::Rows(batch) => {
                     let fits = |last: &Batch| {

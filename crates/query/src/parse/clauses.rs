@@ -39,7 +39,7 @@ pub(super) const STATEMENTS: [&str; 24] = [
 ];
 
 /// Statements that are known and refused.
-const REFUSED_STATEMENTS: [(&str, &str); 18] = [
+const REFUSED_STATEMENTS: &[(&str, &str)] = &[
     (
         "MERGE",
         "insert the row again, and read the newest row of a key with SELECT DISTINCT ON (key) … ORDER BY key, ts DESC",
@@ -54,8 +54,6 @@ const REFUSED_STATEMENTS: [(&str, &str); 18] = [
     ("NOTIFY", "subscribe to a query over /api/v1/live"),
     ("PREPARE", "use the extended protocol of your driver, with $1, $2, …"),
     ("EXECUTE", "use the extended protocol of your driver, with $1, $2, …"),
-    ("SAVEPOINT", "a transaction is one atomic record; roll it back as a whole"),
-    ("RELEASE", "a transaction is one atomic record; there are no savepoints"),
     ("LOCK", "not needed: a query reads one snapshot, a write is one atomic record"),
     ("CALL", "there are no procedures"),
     ("USE", "any database name is accepted at login; name a schema as schema.table"),

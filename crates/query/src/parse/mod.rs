@@ -28,7 +28,7 @@ pub(crate) use self::types::type_of;
 use crate::{
     dialect,
     error::{Place, SqlCode, SqlError, closest},
-    statement::{Insert, Select, Statement},
+    statement::{Insert, Savepoint, Select, Statement},
     text::Text,
 };
 
@@ -108,7 +108,9 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "UPDATE" if text.tokens.len() > 1 => mutate::update(text),
         "DELETE" if text.tokens.len() > 1 => mutate::delete(text),
         // A table may have such a name: `copy WHERE …` is a query.
-        "COPY" if bare_table(text).is_none() => Ok(Statement::Copy(copy::copy(text)?)),
+        "COPY" if text.token(1) == Some(&Token::LParen) || bare_table(text).is_none() => {
+            Ok(Statement::Copy(copy::copy(text)?))
+        }
         "DECLARE" if bare_table(text).is_none() => Ok(Statement::Declare(cursors::declare(text)?)),
         "FETCH" | "MOVE" if text.tokens.len() > 1 && bare_table(text).is_none() => {
             Ok(Statement::Fetch(cursors::fetch(&mut cursor, first == "MOVE")?))
@@ -125,6 +127,12 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "BEGIN" | "START" => Ok(Statement::Begin),
         "COMMIT" | "END" => Ok(Statement::Commit),
         "ROLLBACK" | "ABORT" => session::rollback(&mut cursor),
+        "SAVEPOINT" if text.tokens.len() > 1 && bare_table(text).is_none() => {
+            session::savepoint(&mut cursor, Savepoint::Set)
+        }
+        "RELEASE" if text.tokens.len() > 1 && bare_table(text).is_none() => {
+            session::savepoint(&mut cursor, Savepoint::Release)
+        }
         "DISCARD" => session::discard(&mut cursor, "DISCARD"),
         "DEALLOCATE" => session::discard(&mut cursor, "DEALLOCATE"),
         "CLOSE" => session::discard(&mut cursor, "CLOSE"),

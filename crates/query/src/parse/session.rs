@@ -4,8 +4,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::cursor::Cursor;
 use crate::{
-    error::{SqlCode, SqlError},
-    statement::{Show, Statement},
+    error::SqlError,
+    statement::{Savepoint, Show, Statement},
 };
 
 pub(super) fn show(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
@@ -108,15 +108,22 @@ pub(super) fn reset(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     Ok(Statement::Set { name, value: None })
 }
 
+/// Behind ROLLBACK or ABORT.
 pub(super) fn rollback(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
-    for (i, _) in cursor.text().tokens.iter().enumerate() {
-        if cursor.text().is(i, "TO") {
-            let error = SqlError::new(SqlCode::NotSupported, "ROLLBACK TO SAVEPOINT is not supported");
-            let hint = "a transaction is one atomic record; roll it back as a whole";
-            return Err(error.hint(hint).at(cursor.text().place(i)));
-        }
+    if !cursor.accept("WORK") {
+        cursor.accept("TRANSACTION");
     }
-    Ok(Statement::Rollback)
+    if cursor.accept("TO") { savepoint(cursor, Savepoint::RollbackTo) } else { Ok(Statement::Rollback) }
+}
+
+/// Behind SAVEPOINT, RELEASE or ROLLBACK TO.
+pub(super) fn savepoint(cursor: &mut Cursor<'_>, does: Savepoint) -> Result<Statement, SqlError> {
+    if does != Savepoint::Set {
+        cursor.accept("SAVEPOINT");
+    }
+    let (name, _) = cursor.name("a savepoint's name")?;
+    cursor.expect_end()?;
+    Ok(Statement::Savepoint { name, does })
 }
 
 pub(super) fn discard(cursor: &mut Cursor<'_>, word: &'static str) -> Result<Statement, SqlError> {

@@ -11,7 +11,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::BufMut;
 use futures::channel::oneshot;
-use nowcast_query::Statement;
+use nowcast_query::{Savepoint, Statement};
 use pgwire::api::ConnectionHandle;
 
 use super::{
@@ -174,7 +174,10 @@ impl Connection {
     /// Tells an error. What waited in an implicit transaction is dropped.
     fn failed(&mut self, error: &WireError) {
         self.writer.tell(error);
-        self.session.transaction = None;
+        // Behind a savepoint the client may go back to it.
+        if !self.session.transaction.as_ref().is_some_and(Transaction::has_savepoints) {
+            self.session.transaction = None;
+        }
         if self.status == Status::Open {
             self.status = Status::Failed;
         }
@@ -223,7 +226,7 @@ impl Connection {
 
     /// A failed transaction takes nothing but its end.
     pub(super) fn check_status(&self, kind: &Kind) -> Result<(), WireError> {
-        let ends = matches!(kind, Kind::Ours(statement) if matches!(**statement, Statement::Commit | Statement::Rollback));
+        let ends = matches!(kind, Kind::Ours(statement) if is_end(statement));
         if self.status != Status::Failed || ends {
             return Ok(());
         }
@@ -341,6 +344,12 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// True for what a failed transaction takes.
+fn is_end(statement: &Statement) -> bool {
+    let goes_back = matches!(statement, Statement::Savepoint { does: Savepoint::RollbackTo, .. });
+    goes_back || matches!(statement, Statement::Commit | Statement::Rollback)
 }
 
 /// No portal has this name.

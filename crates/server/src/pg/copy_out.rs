@@ -33,12 +33,15 @@ pub(super) async fn send(
 ) -> Result<u64, Failure> {
     let schema = source.schema.clone();
     respond(writer, b'H', options, schema.fields().len());
-    if options.format == CopyFormat::Binary {
-        writer.put(b'd', |out| {
+    // As PostgreSQL's, the beginning shares a message with the first row: psycopg relies on it.
+    let mut begun = options.format != CopyFormat::Binary;
+    let mut begin = |out: &mut BytesMut| {
+        if !std::mem::replace(&mut begun, true) {
             out.put_slice(SIGNATURE);
             out.put_u64(0);
-        });
-    } else if options.header {
+        }
+    };
+    if options.format != CopyFormat::Binary && options.header {
         writer.put(b'd', |out| {
             for (i, field) in schema.fields().iter().enumerate() {
                 if i > 0 {
@@ -54,13 +57,19 @@ pub(super) async fn send(
     while let Some((batch, from)) = source.batch().await? {
         let columns = columns(&batch)?;
         for i in from..batch.num_rows() {
-            writer.put(b'd', |out| row(out, &columns, i, options, &mut scratch));
+            writer.put(b'd', |out| {
+                begin(out);
+                row(out, &columns, i, options, &mut scratch);
+            });
             writer.make_room().await?;
         }
         sent += (batch.num_rows() - from) as u64;
     }
     if options.format == CopyFormat::Binary {
-        writer.put(b'd', |out| out.put_i16(-1));
+        writer.put(b'd', |out| {
+            begin(out);
+            out.put_i16(-1);
+        });
     }
     writer.put(b'c', |_| {});
     Ok(sent)

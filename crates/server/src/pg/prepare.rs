@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::{
-    logical_expr::LogicalPlan,
-    sql::{parser::Statement as DfStatement, sqlparser::ast},
-};
+use datafusion::sql::sqlparser::ast;
 use nowcast_query::{Params, Piece, Statement};
 use pgwire::api::Type;
 
 use super::{
-    catalog::PgCatalog,
+    catalog::{PgCatalog, TYPES, TYPES_OF_ASYNCPG},
     encode::{param_type, plain_schema},
     error::{Failure, WireError},
 };
@@ -45,7 +42,8 @@ impl Kind {
         if !PgCatalog::wants(piece) {
             return Ok(Kind::Ours(Arc::new(piece.parse()?)));
         }
-        let parsed = catalog.parser.parse(piece.sql());
+        let text = if is_for_types(piece) { TYPES } else { piece.sql() };
+        let parsed = catalog.parser.parse(text);
         let mut statements = parsed.map_err(|e| WireError::new("42601", e.to_string()))?;
         match (statements.pop(), statements.len()) {
             (Some(statement), 0) => Ok(Kind::Catalogue(Arc::new(statement))),
@@ -54,16 +52,8 @@ impl Kind {
     }
 }
 
-/// Plans a query of the catalogue.
-pub(super) async fn plan(catalog: &PgCatalog, statement: &ast::Statement) -> Result<LogicalPlan, Failure> {
-    let statement = DfStatement::Statement(Box::new(statement.clone()));
-    let plan = catalog.session.state().statement_to_plan(statement).await;
-    match plan.map_err(|e| WireError::from(&e))? {
-        LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
-            Err(WireError::new("0A000", "the system catalogue cannot be changed").into())
-        }
-        plan => Ok(plan),
-    }
+fn is_for_types(piece: &Piece) -> bool {
+    piece.words().any(|word| word == TYPES_OF_ASYNCPG)
 }
 
 /// Parses and describes a text of one statement.
@@ -95,8 +85,16 @@ pub(super) async fn prepare(
             (described.params, schema)
         }
         Kind::Catalogue(statement) => {
-            let plan = plan(catalog, statement).await?;
+            let plan = catalog.plan(statement, session).await?;
             let types = plan.get_parameter_types().map_err(|e| WireError::from(&e))?;
+            if is_for_types(piece) {
+                return Ok(Prepared {
+                    kind: Some(kind),
+                    declared,
+                    params: vec![Type::OID_ARRAY],
+                    schema: Some(plain_schema(plan.schema().as_arrow())),
+                });
+            }
             let ty = |number: usize| types.get(&format!("${number}")).cloned().flatten();
             ((1..=types.len()).map(ty).collect(), Some(plain_schema(plan.schema().as_arrow())))
         }

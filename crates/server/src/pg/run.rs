@@ -13,7 +13,7 @@ use super::{
     error::{Failure, WireError},
     message::Message,
     params,
-    prepare::{Kind, Prepared, plan},
+    prepare::{Kind, Prepared},
     rows::{Batches, Formats, Source, describe},
 };
 use crate::sql::{Answer, SqlFailure};
@@ -104,13 +104,11 @@ impl Connection {
             Kind::Ours(statement) => Arc::clone(statement),
             Kind::Catalogue(statement) => {
                 let work = async {
-                    let plan = plan(&self.catalog, statement).await?;
+                    let plan = self.catalog.plan(statement, &self.session).await?;
                     let plan = plan.replace_params_with_values(&params::scalars(params));
                     let plan = plan.map_err(|e| WireError::from(&e))?;
-                    let frame = self.catalog.session.execute_logical_plan(plan).await;
-                    let frame = frame.map_err(|e| WireError::from(&e))?;
-                    let schema = plain_schema(frame.schema().as_arrow());
-                    let stream = frame.execute_stream().await.map_err(|e| WireError::from(&e))?;
+                    let stream = self.catalog.run(statement, plan).await?;
+                    let schema = plain_schema(&stream.schema());
                     Ok::<_, Failure>(Source::new(Batches::Catalogue(stream), schema))
                 };
                 return guard(&mut self.reader, &self.cancel, timeout, work).await.map(Step::Rows);
@@ -145,6 +143,16 @@ impl Connection {
                 done("BEGIN")
             }
             Statement::Commit | Statement::Rollback => self.end(&statement).await.map(Step::Done),
+            Statement::Savepoint { name, does } => {
+                let transaction = self.session.transaction.as_mut().filter(|_| self.status != Status::Idle);
+                let Some(transaction) = transaction else {
+                    let message = format!("{} can only be used in a transaction", statement.tag());
+                    return Err(WireError::new("25P01", message).hint("BEGIN before it").into());
+                };
+                transaction.savepoint(name, *does)?;
+                self.status = Status::Open;
+                done(statement.tag())
+            }
             Statement::Discard { word, name } => self.discard(word, name).map(Step::Done),
             Statement::Grant { word } => done(word),
             other => {

@@ -2,20 +2,26 @@
 //! ask on connecting.
 //!
 //! One DataFusion session for the whole process, whose catalogue reads the store's newest snapshot each time:
-//! a client that learns an oid from one query uses it in the next, so oids must stay.
+//! a client that learns an oid from one query uses it in the next, so oids must stay. What differs from session
+//! to session is put into the query ([`rewrite`]).
+
+mod functions;
+mod information_schema;
+mod rewrite;
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use arrow::datatypes::DataType;
 use datafusion::{
     catalog::{CatalogProvider, CatalogProviderList, SchemaProvider},
     error::Result as DfResult,
-    logical_expr::{ColumnarValue, Volatility, create_udf},
+    execution::SendableRecordBatchStream,
+    logical_expr::LogicalPlan,
+    physical_plan::EmptyRecordBatchStream,
     prelude::SessionContext,
-    scalar::ScalarValue,
+    sql::{parser::Statement as DfStatement, sqlparser::ast},
 };
 use datafusion_pg_catalog::{
     pg_catalog::{context::EmptyContextProvider, setup_pg_catalog},
@@ -25,8 +31,9 @@ use nowcast_model::Clock;
 use nowcast_query::{CATALOG, Piece, QueryContext, QueryEngine};
 use nowcast_store::Store;
 
-/// What `version()` says: clients look for the PostgreSQL version that they may assume.
-const VERSION: &str = concat!("PostgreSQL 16.6 (Nowcast ", env!("CARGO_PKG_VERSION"), ")");
+use self::information_schema::InformationSchema;
+use super::error::WireError;
+use crate::sql::Session;
 
 /// Functions that only the catalogue knows.
 const FUNCTIONS: &[&str] = &[
@@ -35,6 +42,7 @@ const FUNCTIONS: &[&str] = &[
     "current_schema",
     "current_schemas",
     "current_setting",
+    "current_role",
     "current_user",
     "format_type",
     "has_schema_privilege",
@@ -43,13 +51,30 @@ const FUNCTIONS: &[&str] = &[
     "has_any_column_privilege",
     "information_schema",
     "obj_description",
+    "col_description",
+    "shobj_description",
     "quote_ident",
+    "quote_literal",
+    "set_config",
+    "has_column_privilege",
+    "inet_server_addr",
     "regclass",
     "session_user",
     "to_regclass",
     "to_regtype",
     "version",
 ];
+
+/// A word of asyncpg's query for types that it does not know, which recurses through domains, ranges and
+/// composites; there are none here.
+pub(super) const TYPES_OF_ASYNCPG: &str = "typeinfo_tree";
+
+/// The same for what there is: base types and arrays of them. Its parameter is a list of oids.
+pub(super) const TYPES: &str = "SELECT t.oid AS oid, 'pg_catalog' AS ns, t.typname AS name, t.typtype AS kind, \
+     CAST(NULL AS INT) AS basetype, t.typelem AS elemtype, ',' AS elemdelim, CAST(NULL AS INT) AS range_subtype, \
+     arrow_cast(NULL, 'List(Utf8)') AS attrtypoids, arrow_cast(NULL, 'List(Utf8)') AS attrnames, 0 AS depth, \
+     CAST(NULL AS VARCHAR) AS basetype_name, pg_catalog.format_type(t.typelem, NULL) AS elemtype_name, \
+     CAST(NULL AS VARCHAR) AS range_subtype_name FROM pg_catalog.pg_type t WHERE t.oid = ANY($1)";
 
 /// Answers queries about the catalogue.
 pub struct PgCatalog {
@@ -67,19 +92,64 @@ impl PgCatalog {
     pub fn new(engine: Arc<QueryEngine>, store: Arc<Store>, clock: Arc<dyn Clock>) -> DfResult<PgCatalog> {
         let now_us = clock.now_us();
         let session = engine.session_context(&QueryContext::new(store.snapshot(), now_us));
-        let catalog = Arc::new(LiveCatalog { engine, store, clock, added: Mutex::default() });
+        let standard: Arc<dyn SchemaProvider> = Arc::new(InformationSchema(Arc::clone(&store)));
+        let added = Mutex::new(HashMap::from([("information_schema".to_owned(), standard)]));
+        let catalog = Arc::new(LiveCatalog { engine, store, clock, added });
         session.register_catalog_list(Arc::new(OneCatalog(catalog)));
+        // DataFusion's own would stand before ours.
+        session.state_ref().write().config_mut().options_mut().catalog.information_schema = false;
         setup_pg_catalog(&session, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
-        session.register_udf(create_udf(
-            "version",
-            vec![],
-            DataType::Utf8,
-            Volatility::Stable,
-            Arc::new(|_: &[ColumnarValue]| {
-                Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(VERSION.to_owned()))))
-            }),
-        ));
+        functions::register(&session);
         Ok(PgCatalog { session, parser: PostgresCompatibilityParser::new() })
+    }
+
+    /// Plans a query of `session`.
+    ///
+    /// # Errors
+    /// A name is not there, or it is no query.
+    pub(super) async fn plan(
+        &self,
+        statement: &ast::Statement,
+        session: &Session,
+    ) -> Result<LogicalPlan, WireError> {
+        let mut statement = statement.clone();
+        rewrite::rewrite(&mut statement, session);
+        let plan = match self.plan_as_it_is(statement.clone()).await {
+            Err(error) => match rewrite::without_rows(&statement) {
+                Some(empty) => self.plan_as_it_is(empty).await,
+                None => Err(error),
+            },
+            plan => plan,
+        };
+        match plan.map_err(|e| WireError::from(&e))? {
+            LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_) => {
+                Err(WireError::new("0A000", "the system catalogue cannot be changed"))
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    async fn plan_as_it_is(&self, statement: ast::Statement) -> DfResult<LogicalPlan> {
+        self.session.state().statement_to_plan(DfStatement::Statement(Box::new(statement))).await
+    }
+
+    /// Runs a plan that [`PgCatalog::plan`] made of `statement`.
+    ///
+    /// # Errors
+    /// A value failed.
+    pub(super) async fn run(
+        &self,
+        statement: &ast::Statement,
+        plan: LogicalPlan,
+    ) -> Result<SendableRecordBatchStream, WireError> {
+        let schema = Arc::clone(plan.schema().inner());
+        let run = async { self.session.execute_logical_plan(plan).await?.execute_stream().await };
+        match run.await {
+            Err(_) if rewrite::without_rows(statement).is_some() => {
+                Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
+            }
+            stream => stream.map_err(|e| WireError::from(&e)),
+        }
     }
 
     /// True if a statement asks for the catalogue: it names something that only the catalogue has.

@@ -52,8 +52,8 @@ pub use params::{Param, Params};
 pub use parse::Piece;
 pub use planned::designated;
 pub use statement::{
-    Copy, CopyFormat, CopyOptions, CopySource, CreateTable, Declare, Delete, Fetch, Insert, NameRef, Savepoint,
-    Select, Show, Statement, Update,
+    Copy, CopyFormat, CopyOptions, CopySource, CreateTable, Declare, Delete, Fetch, Insert, NameRef,
+    Savepoint, Select, Show, Statement, Update,
 };
 pub use values::{cells, column_type, rows};
 

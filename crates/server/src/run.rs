@@ -13,6 +13,7 @@ use crate::{
     dashboards, demo,
     generate::{self, Control, cli::ThelookArgs},
     log_command,
+    sql::STACK_BYTES,
     stages::{Addresses, Listeners, Server},
     telemetry,
 };
@@ -107,10 +108,15 @@ fn serve(listen: &ListenArgs, demo_args: Option<&DemoArgs>) -> anyhow::Result<()
     telemetry::start_logs(listen.log_format);
     raise_open_files();
     let metrics = telemetry::start_metrics()?;
-    let io = tokio::runtime::Builder::new_multi_thread().thread_name("nowcast-io").enable_all().build()?;
+    let io = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("nowcast-io")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()?;
     // Queries yield to sockets, the log and the views: a heavy one must not be felt on a screen.
     let queries = tokio::runtime::Builder::new_multi_thread()
         .thread_name("nowcast-query")
+        .thread_stack_size(STACK_BYTES)
         .on_thread_start(lower_priority)
         .enable_all()
         .build()?;

@@ -8,14 +8,15 @@
 //! ROLLBACK; they are not read back before ([`crate::transaction`]). A statement that changes tables runs at
 //! once where no rows were written before it, and is refused behind them; one that changes rows is refused.
 
+mod apart;
 mod write;
+
+pub use apart::STACK_BYTES;
+use apart::ended;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use arrow::{
-    array::RecordBatch,
-    datatypes::{Schema, SchemaRef},
-};
+use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use futures::StreamExt;
 use metrics::{counter, gauge};
 use nowcast_model::{Clock, Item, Offset, TableName};
@@ -36,6 +37,9 @@ use nowcast_sources::WriteError;
 
 /// A cursor that nobody reads from gives back its memory after this time.
 const CURSOR_IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// How much later than a query itself its reader says that the time is up.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// What one connection (or one request) remembers between statements.
 #[derive(Debug, Clone, Default)]
@@ -91,6 +95,9 @@ pub struct Rows {
     pub position: Offset,
     batches: mpsc::Receiver<Result<RecordBatch, SqlError>>,
     abort: AbortHandle,
+    /// When its time is up; `None` of a cursor, whose reader's time is not counted.
+    deadline: Option<Instant>,
+    timeout: Duration,
 }
 
 impl Rows {
@@ -99,7 +106,17 @@ impl Rows {
     /// # Errors
     /// A value failed, memory ran out, or the time is up.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, SqlError>> {
-        self.batches.recv().await
+        let Some(deadline) = self.deadline else { return self.batches.recv().await };
+        // The query says so itself, unless it is in the midst of something that cannot be interrupted.
+        match timeout_at(deadline + GRACE, self.batches.recv()).await {
+            Ok(batch) => batch,
+            Err(_) if self.batches.is_closed() => None,
+            Err(_) => {
+                self.abort.abort();
+                self.batches.close();
+                Some(Err(too_long(self.timeout)))
+            }
+        }
     }
 }
 
@@ -150,6 +167,8 @@ pub struct Sql {
     clock: Arc<dyn Clock>,
     runtime: Handle,
     running: Arc<Semaphore>,
+    /// Plans that are being made, those among them that nobody waits for any more.
+    planning: Arc<Semaphore>,
     timeout: Duration,
 }
 
@@ -167,7 +186,8 @@ impl Sql {
         timeout: Duration,
     ) -> Sql {
         let running = Arc::new(Semaphore::new(concurrent_max.max(1)));
-        Sql { engine, store, system, ingest, clock, runtime, running, timeout }
+        let planning = Arc::new(Semaphore::new(2 * concurrent_max.max(1)));
+        Sql { engine, store, system, ingest, clock, runtime, running, planning, timeout }
     }
 
     /// The engine.
@@ -225,7 +245,7 @@ impl Sql {
                 done(Some(self.change(chosen).await?))
             }
             statement if statement.is_write() => {
-                let mut records = self.records(session, statement, params, now_us)?;
+                let mut records = self.records(session, statement, params, now_us).await?;
                 let mut rows = 0;
                 while let Some(items) = records.next().await {
                     let items = items?;
@@ -271,24 +291,19 @@ impl Sql {
         ctx: QueryContext,
         statement: Statement,
     ) -> Result<Rows, SqlError> {
-        let gone = || SqlError::new(SqlCode::Internal, "the query was ended");
-        let permit = Arc::clone(&self.running).acquire_owned().await.map_err(|_| gone())?;
-        let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
         let (timeout, cursor) = (self.timeout(session), session.cursor);
-        let (started, start) = tokio::sync::oneshot::channel();
+        let mut deadline = Instant::now() + timeout;
+        let permit = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
+        let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
+        let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
+        let planned = async move { engine.query(&ctx, &statement).await };
+        let mut result = self.apart(deadline, planned).await?;
+        let (schema, position) = (Arc::clone(&result.schema), result.position);
         let (sender, batches) = mpsc::channel(2);
+        let until = (!cursor).then_some(deadline);
         let work = async move {
-            let mut deadline = Instant::now() + timeout;
             let mut permit = Some(permit);
             let _running = Running::new();
-            let mut result = match timeout_at(deadline, engine.query(&ctx, &statement)).await {
-                Ok(Ok(result)) => result,
-                Ok(Err(error)) => return drop(started.send(Err(error))),
-                Err(_) => return drop(started.send(Err(too_long(timeout)))),
-            };
-            if started.send(Ok((Arc::clone(&result.schema), result.position))).is_err() {
-                return;
-            }
             loop {
                 let batch = match timeout_at(deadline, result.stream.next()).await {
                     Ok(None) => return,
@@ -329,10 +344,7 @@ impl Sql {
             }
         };
         let abort = self.runtime.spawn(work).abort_handle();
-        let mut rows =
-            Rows { schema: Arc::new(Schema::empty()), position: Offset::default(), batches, abort };
-        (rows.schema, rows.position) = start.await.map_err(|_| gone())??;
-        Ok(rows)
+        Ok(Rows { schema, position, batches, abort, deadline: until, timeout })
     }
 
     /// Longest time that a statement of `session` may run.

@@ -114,7 +114,9 @@ impl Transaction {
         if does == Savepoint::Set {
             if self.savepoints.len() >= SAVEPOINTS_MAX {
                 let message = format!("the transaction has {SAVEPOINTS_MAX} savepoints, and takes no more");
-                return Err(SqlError::new(SqlCode::Resources, message).hint("RELEASE those that are not needed"));
+                return Err(
+                    SqlError::new(SqlCode::Resources, message).hint("RELEASE those that are not needed")
+                );
             }
             // What stands before it is not put together with what comes behind it.
             self.merge()?;

@@ -33,7 +33,9 @@ pub(super) fn copy(text: &Text) -> Result<Copy, SqlError> {
     if !cursor.accept(stream) {
         let message = format!("COPY goes {} alone", if from { "FROM STDIN" } else { "TO STDOUT" });
         let error = SqlError::new(SqlCode::NotSupported, message).at(cursor.place());
-        return Err(error.hint("the server opens no files and starts no programs: use psql's \\copy, or /imp and /exp over HTTP"));
+        return Err(error.hint(
+            "the server opens no files and starts no programs: use psql's \\copy, or /imp and /exp over HTTP",
+        ));
     }
     read_options(&mut cursor, &mut options)?;
     if cursor.accept("WHERE") {

@@ -4,6 +4,7 @@
 //! the statements around them are few and small, and are read here, so that QuestDB's and PostgreSQL's
 //! spellings both work and a refusal can name the clause and what works instead.
 
+mod chains;
 mod clauses;
 mod copy;
 mod cursor;
@@ -197,6 +198,7 @@ pub(crate) fn select(text: &Text) -> Result<Select, SqlError> {
     if let Some(error) = clauses::refused_clause(text) {
         return Err(error);
     }
+    chains::check(text)?;
     let dialect = PostgreSqlDialect {};
     let end = text.tokens.last().map_or(Location::new(1, 1), |t| t.span.end);
     let (mut tokens, clauses) = dialect::lift(text)?;

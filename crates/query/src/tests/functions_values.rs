@@ -164,6 +164,26 @@ fn long_values_are_refused() {
     );
 }
 
+/// A tree that is too deep would end the process.
+#[test]
+fn long_expressions_are_refused() {
+    let mut world = World::new();
+    for sql in [
+        format!("SELECT 1{}", " + 1".repeat(9_000)),
+        format!("SELECT 1 WHERE {}", vec!["1 = 1"; 4_000].join(" OR ")),
+        format!("SELECT (1{})", "::int".repeat(5_000)),
+        vec!["SELECT 1"; 5_000].join(" UNION ALL "),
+        format!("SELECT {}1{}", "(".repeat(9_000), ")".repeat(9_000)),
+    ] {
+        let error = world.error(&sql);
+        assert!(error.starts_with("53000"), "{sql:.40}: {error:.200}");
+    }
+    assert_eq!(
+        world.run(&format!("SELECT x IN ({}) t FROM long_sequence(1)", vec!["1"; 5_000].join(", "))),
+        "t\ntrue\n"
+    );
+}
+
 /// What the whole query gathers is bounded by its memory.
 #[test]
 fn sums_of_texts_are_refused() {

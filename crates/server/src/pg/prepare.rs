@@ -79,8 +79,8 @@ pub(super) async fn prepare(
     let kind = Kind::parse(piece, catalog)?;
     let (inferred, schema) = match &kind {
         Kind::Ours(statement) => {
-            let described =
-                sql.engine().describe(&sql.context(session, Params::default(), None), statement)?;
+            let ctx = sql.context(session, Params::default(), None);
+            let described = sql.describe(session, &ctx, statement).await?;
             let schema = statement.is_query().then(|| plain_schema(&described.schema));
             (described.params, schema)
         }

@@ -185,7 +185,8 @@ impl Connection {
             let rows = self.sql.change(chosen).await?;
             return Ok(format!("{tag} {rows}"));
         }
-        let mut records = self.sql.records(&self.session, statement, params, None)?;
+        let records = self.sql.records(&self.session, statement, params, None);
+        let mut records = guard(&mut self.reader, &self.cancel, timeout, records).await?;
         let mut rows = 0;
         loop {
             let next = async { records.next().await.transpose() };

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Instant, Running, Session, Sql, SqlFailure, too_long};
+use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, too_long};
 use crate::transaction::Transaction;
 
 /// What a statement writes, record by record. Dropping it ends the query in it.
@@ -54,7 +54,7 @@ impl Sql {
     ///
     /// # Errors
     /// It may not stand where it does.
-    pub fn records(
+    pub async fn records(
         &self,
         session: &Session,
         statement: &Statement,
@@ -62,24 +62,34 @@ impl Sql {
         now_us: Option<i64>,
     ) -> Result<Records, SqlError> {
         check_place(session, statement)?;
-        Ok(self.make(self.context(session, params, now_us), statement.clone(), self.timeout(session)))
+        self.make(self.context(session, params, now_us), statement.clone(), self.timeout(session)).await
     }
 
-    fn make(&self, ctx: QueryContext, statement: Statement, timeout: Duration) -> Records {
-        let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
+    async fn make(
+        &self,
+        ctx: QueryContext,
+        statement: Statement,
+        timeout: Duration,
+    ) -> Result<Records, SqlError> {
+        let deadline = Instant::now() + timeout;
+        let permit = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
+        let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
+        let (engine, inserts) = (Arc::clone(&self.engine), statement.inserts());
         let (sender, records) = mpsc::channel(1);
+        let planned = async move {
+            if inserts {
+                return Ok((Vec::new(), engine.insert(&ctx, &statement).await?));
+            }
+            Ok((engine.write_items(&ctx, &statement).await?, None))
+        };
+        let (items, rows) = self.apart(deadline, planned).await?;
         let work = async move {
-            // The semaphore is never closed.
-            let _permit = running.acquire_owned().await;
-            let _running = Running::new();
-            let deadline = Instant::now() + timeout;
+            let (_permit, _running) = (permit, Running::new());
+            if !items.is_empty() {
+                let _ = sender.send(Ok(items)).await;
+            }
+            let Some(mut rows) = rows else { return };
             let make = async {
-                if !statement.inserts() {
-                    let items = engine.write_items(&ctx, &statement).await?;
-                    let _ = sender.send(Ok(items)).await;
-                    return Ok(());
-                }
-                let Some(mut rows) = engine.insert(&ctx, &statement).await? else { return Ok(()) };
                 while let Some(items) = rows.next().await? {
                     if sender.send(Ok(items)).await.is_err() {
                         break;
@@ -92,7 +102,7 @@ impl Sql {
                 let _ = sender.send(Err(error)).await;
             }
         };
-        Records { records, _ended: AbortOnDrop(self.runtime.spawn(work).abort_handle()) }
+        Ok(Records { records, _ended: AbortOnDrop(self.runtime.spawn(work).abort_handle()) })
     }
 
     /// Finds the rows that an UPDATE or a DELETE changes.
@@ -113,7 +123,7 @@ impl Sql {
         }
         let held = self.ingest.hold_removals().await;
         let ctx = self.context(session, params, now_us);
-        let mut records = self.make(ctx.clone(), statement.clone(), self.timeout(session));
+        let mut records = self.make(ctx.clone(), statement.clone(), self.timeout(session)).await?;
         let items = records.next().await.transpose()?.unwrap_or_default();
         let changed = items.iter().map(|item| match item {
             Item::Event(Event::DeleteRows { seqs, .. }) => seqs.iter().map(|(first, end)| end - first).sum(),

@@ -72,7 +72,11 @@ pub(super) fn register(session: &SessionContext) {
     constant(session, "pg_indexes_size", ScalarValue::Int64(Some(0)));
     constant(session, "pg_database_size", ScalarValue::Int64(Some(0)));
     text_function(session, "pg_size_pretty", DataType::Int64, |sizes| {
-        sizes.as_primitive::<Int64Type>().iter().map(|size| size.map(|size| format!("{size} bytes"))).collect()
+        sizes
+            .as_primitive::<Int64Type>()
+            .iter()
+            .map(|size| size.map(|size| format!("{size} bytes")))
+            .collect()
     });
     text_function(session, "quote_literal", DataType::Utf8, |texts| {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
@@ -96,7 +100,13 @@ fn text_function(
         let texts = args.first().map(&run).unwrap_or_default();
         Ok(ColumnarValue::Array(Arc::new(StringArray::from(texts))))
     };
-    session.register_udf(create_udf(name, vec![argument], DataType::Utf8, Volatility::Immutable, Arc::new(run)));
+    session.register_udf(create_udf(
+        name,
+        vec![argument],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(run),
+    ));
 }
 
 /// A function that answers the same whatever it is asked.

@@ -18,12 +18,30 @@ use nowcast_store::Store;
 /// Tables without rows, and their columns.
 const EMPTY: [(&str, &str); 8] = [
     ("views", "table_catalog table_schema table_name view_definition"),
-    ("table_constraints", "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name constraint_type is_deferrable initially_deferred enforced"),
-    ("key_column_usage", "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name column_name ordinal_position position_in_unique_constraint"),
-    ("constraint_column_usage", "table_catalog table_schema table_name column_name constraint_catalog constraint_schema constraint_name"),
-    ("referential_constraints", "constraint_catalog constraint_schema constraint_name unique_constraint_catalog unique_constraint_schema unique_constraint_name match_option update_rule delete_rule"),
-    ("routines", "specific_schema specific_name routine_catalog routine_schema routine_name routine_type data_type routine_definition"),
-    ("triggers", "trigger_schema trigger_name event_manipulation event_object_schema event_object_table action_statement"),
+    (
+        "table_constraints",
+        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name constraint_type is_deferrable initially_deferred enforced",
+    ),
+    (
+        "key_column_usage",
+        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name column_name ordinal_position position_in_unique_constraint",
+    ),
+    (
+        "constraint_column_usage",
+        "table_catalog table_schema table_name column_name constraint_catalog constraint_schema constraint_name",
+    ),
+    (
+        "referential_constraints",
+        "constraint_catalog constraint_schema constraint_name unique_constraint_catalog unique_constraint_schema unique_constraint_name match_option update_rule delete_rule",
+    ),
+    (
+        "routines",
+        "specific_schema specific_name routine_catalog routine_schema routine_name routine_type data_type routine_definition",
+    ),
+    (
+        "triggers",
+        "trigger_schema trigger_name event_manipulation event_object_schema event_object_table action_statement",
+    ),
     ("sequences", "sequence_catalog sequence_schema sequence_name data_type"),
 ];
 
@@ -76,7 +94,8 @@ impl InformationSchema {
 
     fn schemata(&self) -> DfResult<Arc<dyn TableProvider>> {
         let snapshot = self.0.snapshot();
-        let names = || snapshot.schemas.iter().map(String::as_str).chain(["information_schema", "pg_catalog"]);
+        let names =
+            || snapshot.schemas.iter().map(String::as_str).chain(["information_schema", "pg_catalog"]);
         Rows::default()
             .text("catalog_name", names().map(|_| CATALOG.to_owned()))
             .text("schema_name", names().map(str::to_owned))
@@ -88,7 +107,8 @@ impl InformationSchema {
         let snapshot = self.0.snapshot();
         let all = || {
             let tables = snapshot.tables.values().map(|table| &table.schema);
-            tables.flat_map(|table| table.columns.iter().enumerate().map(move |(i, column)| (table, i, column)))
+            tables
+                .flat_map(|table| table.columns.iter().enumerate().map(move |(i, column)| (table, i, column)))
         };
         let same = |value: Option<&'static str>| all().map(move |_| value.map(str::to_owned));
         let types = || all().map(|(_, _, column)| column.ty);
@@ -100,7 +120,10 @@ impl InformationSchema {
             .text("column_name", all().map(|(_, _, column)| column.name.to_string()))
             .int("ordinal_position", all().map(|(_, i, _)| i32::try_from(i + 1).ok()))
             .text("column_default", same(None))
-            .text("is_nullable", all().map(|(table, i, _)| if table.timestamp == Some(i) { "NO" } else { "YES" }.to_owned()))
+            .text(
+                "is_nullable",
+                all().map(|(table, i, _)| if table.timestamp == Some(i) { "NO" } else { "YES" }.to_owned()),
+            )
             .text("data_type", types().map(|ty| names(ty).0.to_owned()))
             .int("character_maximum_length", types().map(|_| None))
             .int("character_octet_length", types().map(|_| None))
@@ -163,9 +186,13 @@ impl SchemaProvider for InformationSchema {
             "columns" => self.columns().map(Some),
             "schemata" => self.schemata().map(Some),
             _ => {
-                let Some((_, columns)) = EMPTY.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+                let Some((_, columns)) = EMPTY.iter().find(|(known, _)| *known == name) else {
+                    return Ok(None);
+                };
                 let field = |name: &str| match name {
-                    "ordinal_position" | "position_in_unique_constraint" => Field::new(name, DataType::Int32, true),
+                    "ordinal_position" | "position_in_unique_constraint" => {
+                        Field::new(name, DataType::Int32, true)
+                    }
                     _ => Field::new(name, DataType::Utf8, true),
                 };
                 let schema = Arc::new(Schema::new(columns.split(' ').map(field).collect::<Vec<_>>()));

@@ -165,7 +165,8 @@ impl Rewrite<'_> {
     /// The session's variables as `pg_settings` shows them.
     fn settings(&self) -> Option<Box<ast::Query>> {
         let rows = self.session.variables.iter();
-        let rows: Vec<String> = rows.map(|(name, value)| format!("({}, {})", quoted(name), quoted(value))).collect();
+        let rows: Vec<String> =
+            rows.map(|(name, value)| format!("({}, {})", quoted(name), quoted(value))).collect();
         let sql = format!(
             "SELECT name, setting, CAST(NULL AS VARCHAR) AS unit, '' AS category, '' AS short_desc, '' AS extra_desc, \
              'user' AS context, 'string' AS vartype, 'session' AS source, CAST(NULL AS VARCHAR) AS min_val, \
@@ -195,9 +196,7 @@ fn called(function: &Function) -> Option<String> {
 fn first_text(function: &Function) -> Option<String> {
     let FunctionArguments::List(list) = &function.args else { return None };
     match list.args.first()? {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => {
-            value.value.clone().into_string()
-        }
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => value.value.clone().into_string(),
         _ => None,
     }
 }
@@ -216,7 +215,8 @@ fn list(name: &Ident) -> Option<Expr> {
 /// Makes a query that stands for a value one that has one row for certain: DataFusion does not take it otherwise.
 fn only_row(query: &mut ast::Query) {
     let ast::SetExpr::Select(select) = &mut *query.body else { return };
-    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] = select.projection.as_mut_slice()
+    let [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }] =
+        select.projection.as_mut_slice()
     else {
         return;
     };

@@ -35,6 +35,7 @@ use crate::{
     catalog::{self, CATALOG, Names, SnapshotCatalog},
     context::QueryContext,
     describe,
+    dialect,
     error::{SqlCode, SqlError},
     failure,
     functions::{self, Now, Types},
@@ -127,8 +128,10 @@ impl QueryEngine {
             .with_config(config)
             .with_runtime_env(Arc::new(runtime))
             .with_type_planner(Arc::new(Types))
-            .with_default_features()
-            .build();
+            .with_query_planner(Arc::new(dialect::Planner))
+            .with_default_features();
+        state.expr_planners().get_or_insert_default().push(Arc::new(dialect::Times));
+        let mut state = state.build();
         functions::register(&mut state).map_err(|e| failure::of(&e))?;
         Ok(QueryEngine { state: Arc::new(state) })
     }
@@ -314,6 +317,7 @@ impl QueryEngine {
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(ast);
         let plan = planner
             .sql_statement_to_plan(statement)
+            .and_then(dialect::place)
             .map_err(|e| failure::locate(&e, &select.text, Some(&state)))?;
         let found = names.found.take();
         let found_other = names.found_other.take();

@@ -164,6 +164,7 @@ impl VisitorMut for Rewrite<'_> {
         if self.ties {
             self.break_ties(query);
         }
+        dialect::flip(query);
         ControlFlow::Continue(())
     }
 
@@ -186,6 +187,12 @@ impl VisitorMut for Rewrite<'_> {
         };
         name.quote_style = None;
         match name.value.as_str() {
+            COUNT_DISTINCT => {
+                name.value = "count".to_owned();
+                if let FunctionArguments::List(list) = &mut function.args {
+                    list.duplicate_treatment = Some(ast::DuplicateTreatment::Distinct);
+                }
+            }
             "count" => {
                 if let FunctionArguments::List(list) = &mut function.args
                     && list.args.is_empty()
@@ -276,7 +283,8 @@ pub(crate) fn short_name(expr: &Expr) -> String {
         Expr::Ceil { .. } => "ceil".to_owned(),
         Expr::Substring { .. } => "substring".to_owned(),
         Expr::Trim { .. } => "trim".to_owned(),
-        other => other.to_string().chars().take(63).collect(),
+        Expr::Value(_) | Expr::TypedString(_) => expr.to_string().chars().take(63).collect(),
+        _ => "column".to_owned(),
     }
 }
 

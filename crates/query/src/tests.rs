@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod ddl;
+mod dialect;
 mod errors;
 mod functions_aggregates;
 mod functions_random;

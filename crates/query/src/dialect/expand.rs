@@ -9,7 +9,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::{
     clause::Clauses,
-    sample, sql,
+    interval::Intervals,
+    latest, limit, sample, sql,
     time::{self, Time, Times},
 };
 use crate::{
@@ -25,8 +26,11 @@ pub(crate) fn expand(
     clauses: &Clauses,
     world: &dyn World,
 ) -> Result<bool, SqlError> {
+    if let ControlFlow::Break(error) = query.visit(&mut Intervals { text }) {
+        return Err(error);
+    }
     let times = Times { world, clauses, ctes: BTreeMap::new() };
-    let mut expand = Expand { text, times, seq: false, outermost: true, names: 0 };
+    let mut expand = Expand { times, seq: false, outermost: true, names: 0 };
     match query.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(expand.seq),
         ControlFlow::Break(error) => Err(error),
@@ -35,7 +39,6 @@ pub(crate) fn expand(
 
 /// The rewriting, as each clause's own sees it.
 pub(super) struct Expand<'a> {
-    pub(super) text: &'a Text,
     pub(super) times: Times<'a>,
     pub(super) seq: bool,
     outermost: bool,
@@ -69,7 +72,7 @@ impl Expand<'_> {
             let kind = OrderByKind::Expressions(vec![sql::order(by_time, true)]);
             query.order_by = Some(OrderBy { kind, interpolate: None });
         }
-        Ok(())
+        limit::expand(self, query)
     }
 
     /// What orders the rows by time, if the body says so.
@@ -87,15 +90,20 @@ impl Expand<'_> {
 
     fn select(&mut self, select: &mut Select) -> Result<Option<Expr>, SqlError> {
         let block = self.times.clauses.of(select).cloned().unwrap_or_default();
-        let at = std::mem::replace(&mut select.select_token, AttachedToken::empty()).0.span.start;
+        // Done once: what is copied out of the block must not be found again.
+        select.select_token = AttachedToken::empty();
         let time = self.times.of_select(select);
         time::take_designations(&mut select.from);
+        let mut time = time;
+        if let Some(latest) = &block.latest {
+            latest::expand(self, select, latest, time.as_ref())?;
+            time = self.times.of_select(select);
+        }
         let mut by_time = None;
         if let Some(sample) = &block.sample {
             let time = self.need(time.as_ref(), "SAMPLE BY", sample.place)?;
             by_time = Some(sample::expand(self, select, sample, &time)?);
         }
-        let _ = at;
         self.group(select);
         Ok(by_time)
     }
@@ -124,6 +132,22 @@ impl Expand<'_> {
             }
             _ => false,
         }
+    }
+
+    /// True if the block's rows are groups.
+    pub(super) fn is_grouped(&self, select: &Select) -> bool {
+        let is_aggregate = |expr: &Expr| self.is_aggregate(expr);
+        let groups = match &select.group_by {
+            GroupByExpr::Expressions(groups, _) => !groups.is_empty(),
+            GroupByExpr::All(_) => true,
+        };
+        groups
+            || select.projection.iter().any(|item| match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                    sql::any(expr, &is_aggregate)
+                }
+                _ => false,
+            })
     }
 
     /// Columns beside aggregates, where no GROUP BY stands, are what to group by.

@@ -289,6 +289,12 @@ impl Lift<'_> {
             self.at += 1;
         }
         let mut tokens = self.tokens[start..self.at].to_vec();
+        if let (Some(first), Some(written)) = (tokens.first_mut(), self.text.tokens.get(start)) {
+            // Behind FROM a text in quotes is a table's name, but not here.
+            if matches!(written.token, Token::SingleQuotedString(_)) {
+                *first = written.clone();
+            }
+        }
         let end = self.tokens.get(self.at.saturating_sub(1)).map_or(Span::empty(), |t| t.span);
         tokens.push(TokenWithSpan { token: Token::EOF, span: Span::new(end.end, end.end) });
         let mut parser = Parser::new(&PostgreSqlDialect {})

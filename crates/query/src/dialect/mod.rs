@@ -12,12 +12,24 @@
 mod bucket;
 mod calendar;
 mod clause;
+mod coerce;
 mod expand;
 mod interval;
+mod latest;
 mod lift;
+mod limit;
 mod marker;
+mod nodes;
 mod sample;
 mod sql;
 mod time;
 
-pub(crate) use self::{clause::Clauses, expand::expand, lift::lift, marker::function as marker};
+pub(crate) use self::{
+    clause::Clauses,
+    coerce::Times,
+    expand::expand,
+    lift::lift,
+    limit::flip,
+    marker::function as marker,
+    nodes::{Kind, Node, Planner, place},
+};

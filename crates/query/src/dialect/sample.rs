@@ -346,12 +346,11 @@ fn bucket(
     let stride = sample.stride()?;
     let spec = || sql::text(&format!("{stride} {}", zone_name(sample)));
     match sample.align {
-        Align::Calendar { zone: Zone::Fixed(0), offset_us } => {
-            let mut args = vec![sql::interval(stride)?, time.expr()];
-            if sample.from.is_some() || offset_us != 0 || stride.origin_us() != 0 {
-                args.push(origin(sample)?);
-            }
-            Ok(sql::call("date_bin", args))
+        // With an origin, date_bin would answer in nanoseconds.
+        Align::Calendar { zone: Zone::Fixed(0), offset_us: 0 }
+            if sample.from.is_none() && stride.origin_us() == 0 =>
+        {
+            Ok(sql::call("date_bin", vec![sql::interval(stride)?, time.expr()]))
         }
         Align::Calendar { .. } => Ok(sql::call(BUCKET, vec![time.expr(), spec(), origin(sample)?])),
         Align::FirstObservation => {

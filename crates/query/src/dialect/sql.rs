@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::{
     ast::{
         Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, OrderByExpr,
         OrderByOptions, Query, Select, SelectItem, SetExpr, TableAlias, TableFactor, TableWithJoins, Value,
-        ValueWithSpan, VisitMut, VisitorMut,
+        ValueWithSpan, VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
     },
     dialect::PostgreSqlDialect,
     parser::Parser,
@@ -28,7 +28,11 @@ pub(super) fn query(sql: &str) -> Result<Query, SqlError> {
 /// A SELECT of words of ours.
 pub(super) fn select(sql: &str) -> Result<Select, SqlError> {
     match *query(sql)?.body {
-        SetExpr::Select(select) => Ok(*select),
+        SetExpr::Select(mut select) => {
+            // Its place would be the beginning of the user's text.
+            select.select_token = AttachedToken::empty();
+            Ok(*select)
+        }
         _ => Err(made_wrongly(sql)),
     }
 }
@@ -191,6 +195,11 @@ pub(super) fn derived(query: Query, name: &str) -> TableWithJoins {
 
 pub(super) fn order(expr: Expr, asc: bool) -> OrderByExpr {
     OrderByExpr { expr, options: OrderByOptions { asc: Some(asc), nulls_first: None }, with_fill: None }
+}
+
+pub(super) fn both(left: Expr, right: Expr) -> Expr {
+    use datafusion::sql::sqlparser::ast::BinaryOperator;
+    Expr::BinaryOp { left: Box::new(left), op: BinaryOperator::And, right: Box::new(right) }
 }
 
 pub(super) fn and(left: Option<Expr>, right: Expr) -> Expr {

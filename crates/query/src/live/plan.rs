@@ -37,6 +37,7 @@ use super::{
     window,
 };
 use crate::{
+    dialect::Node,
     error::{SqlCode, SqlError},
     failure,
     planned::Planned,
@@ -187,6 +188,10 @@ fn refused(node: &LogicalPlan) -> String {
         LogicalPlan::Unnest(_) => "it unnests lists",
         LogicalPlan::RecursiveQuery(_) => "it is recursive",
         LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_) => "it reads no table",
+        LogicalPlan::Extension(node) => match node.node.as_any().downcast_ref::<Node>() {
+            Some(node) => node.kind.reason(),
+            None => "it needs more than one pass over its rows",
+        },
         LogicalPlan::Limit(_) | LogicalPlan::Sort(_) => "a subquery in FROM orders or limits its rows",
         _ => "it selects from a subquery",
     };

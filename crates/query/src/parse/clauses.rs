@@ -75,9 +75,7 @@ fn not_supported(message: &str, hint: &str) -> SqlError {
 }
 
 /// Clauses of a query that are known, by their words.
-const REFUSED_CLAUSES: [(&[&str], &str); 13] = [
-    (&["LATEST", "ON"], "use SELECT DISTINCT ON (key) … ORDER BY key, ts DESC instead"),
-    (&["LATEST", "BY"], "use SELECT DISTINCT ON (key) … ORDER BY key, ts DESC instead"),
+const REFUSED_CLAUSES: [(&[&str], &str); 11] = [
     (
         &["ASOF", "JOIN"],
         "join on equal keys and time buckets: date_bin(interval '1 second', ts) on both sides",

@@ -1,0 +1,25 @@
+//! All rows of an input in one batch, within the memory that queries may have.
+
+use arrow::{array::RecordBatch, compute::concat_batches};
+use datafusion::{
+    common::Result,
+    execution::{SendableRecordBatchStream, memory_pool::MemoryReservation},
+};
+use futures::TryStreamExt;
+
+/// Reads `input` to its end. `reservation` grows by what the batch holds.
+pub(super) async fn gather(
+    mut input: SendableRecordBatchStream,
+    reservation: &MemoryReservation,
+) -> Result<RecordBatch> {
+    let mut batches = Vec::new();
+    while let Some(batch) = input.try_next().await? {
+        // Twice: while they are put together, the rows are there twice.
+        reservation.try_grow(2 * batch.get_array_memory_size())?;
+        batches.push(batch);
+    }
+    let rows = concat_batches(&input.schema(), &batches)?;
+    drop(batches);
+    reservation.try_resize(rows.get_array_memory_size())?;
+    Ok(rows)
+}

@@ -1,0 +1,180 @@
+//! What plans of ours hold that DataFusion's do not, and how it is run.
+
+mod fill;
+mod gather;
+mod plan;
+mod reverse;
+mod rows;
+
+use std::{cmp::Ordering, fmt, sync::Arc};
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::{
+    catalog::Session,
+    common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err},
+    execution::context::QueryPlanner,
+    logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore},
+    physical_expr::EquivalenceProperties,
+    physical_plan::{
+        ExecutionPlan, Partitioning, PlanProperties,
+        execution_plan::{Boundedness, EmissionType},
+    },
+    physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner},
+};
+
+pub(crate) use self::plan::place;
+
+/// Which node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
+pub(crate) enum Kind {
+    /// Makes the rows that SAMPLE BY misses.
+    Fill,
+    /// The rows from the last to the first.
+    Reverse,
+}
+
+impl Kind {
+    /// Why a live query that holds it runs again.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Kind::Fill => "it fills gaps",
+            Kind::Reverse => "it takes the last rows of an order",
+        }
+    }
+}
+
+/// A node of a logical plan.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Node {
+    pub(crate) kind: Kind,
+    inputs: Vec<LogicalPlan>,
+    /// What the kind needs, in its own order.
+    exprs: Vec<Expr>,
+    schema: DFSchemaRef,
+}
+
+impl Node {
+    fn new(kind: Kind, inputs: Vec<LogicalPlan>, exprs: Vec<Expr>) -> Result<Node> {
+        let schema = match (kind, &inputs[..]) {
+            (Kind::Reverse, [input]) => input.schema().clone(),
+            (Kind::Fill, [input]) => Arc::new(nullable(input.schema())?),
+            _ => return plan_err!("{kind:?} has {} inputs", inputs.len()),
+        };
+        Ok(Node { kind, inputs, exprs, schema })
+    }
+}
+
+/// The schema with NULLs allowed everywhere.
+fn nullable(schema: &DFSchema) -> Result<DFSchema> {
+    let fields = schema
+        .iter()
+        .map(|(qualifier, field)| (qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))));
+    DFSchema::new_with_metadata(fields.collect(), schema.metadata().clone())
+}
+
+impl PartialOrd for Node {
+    fn partial_cmp(&self, other: &Node) -> Option<Ordering> {
+        let key = |node: &Node| (node.kind, node.inputs.clone(), node.exprs.clone());
+        key(self).partial_cmp(&key(other)).filter(|order| *order != Ordering::Equal || self == other)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Node {
+    fn name(&self) -> &str {
+        match self.kind {
+            Kind::Fill => "Fill",
+            Kind::Reverse => "Reverse",
+        }
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        self.inputs.iter().collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        self.exprs.clone()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exprs: Vec<String> = self.exprs.iter().map(ToString::to_string).collect();
+        write!(f, "{:?}: {}", self.kind, exprs.join(", "))
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Node> {
+        Node::new(self.kind, inputs, exprs)
+    }
+}
+
+/// Plans our nodes beside DataFusion's.
+#[derive(Debug)]
+pub(crate) struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(Planner)]);
+        planner.create_physical_plan(plan, session).await
+    }
+}
+
+#[async_trait]
+impl ExtensionPlanner for Planner {
+    async fn plan_extension(
+        &self,
+        _: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        logical: &[&LogicalPlan],
+        physical: &[Arc<dyn ExecutionPlan>],
+        _: &dyn Session,
+        _: &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
+        Ok(Some(match (node.kind, logical, physical) {
+            (Kind::Fill, [logical], [input]) => {
+                Arc::new(fill::FillExec::new(input.clone(), &node.exprs, logical.schema())?)
+            }
+            (Kind::Reverse, _, [input]) => Arc::new(reverse::ReverseExec::new(input.clone())),
+            _ => return plan_err!("{:?} has {} inputs", node.kind, physical.len()),
+        }))
+    }
+}
+
+/// The index of the column that `expr` is.
+fn index_of(expr: &Expr, schema: &DFSchema) -> Result<usize> {
+    match expr {
+        Expr::Column(column) => schema.index_of_column(column),
+        Expr::Alias(alias) => index_of(&alias.expr, schema),
+        other => plan_err!("{other} is no column"),
+    }
+}
+
+/// The value of a literal.
+fn literal(expr: &Expr) -> Option<&ScalarValue> {
+    match expr {
+        Expr::Literal(value, _) => Some(value),
+        Expr::Alias(alias) => literal(&alias.expr),
+        _ => None,
+    }
+}
+
+/// The properties of a node with one stream of rows.
+fn properties(equivalence: EquivalenceProperties, emission: EmissionType) -> Arc<PlanProperties> {
+    let partitioning = Partitioning::UnknownPartitioning(1);
+    Arc::new(PlanProperties::new(equivalence, partitioning, emission, Boundedness::Bounded))
+}
+
+/// The schema with NULLs allowed everywhere.
+fn nullable_schema(schema: &SchemaRef) -> SchemaRef {
+    let fields: Vec<_> =
+        schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    Arc::new(arrow::datatypes::Schema::new(fields))
+}

@@ -27,6 +27,8 @@ pub fn run(cli: Cli) -> ExitCode {
             Generate::Thelook(args) => generate(args),
         },
         Command::Sql(args) => client::sql(&args).map(print),
+        Command::Import(args) => client::import(&args).map(print),
+        Command::Export(args) => client::export(&args).map(print),
         Command::Check(args) => check(&args).map(print),
         Command::Log(args) => log_command::run(&args.command),
         Command::Backup(args) => backup_command::run_backup(&args).map(print),

@@ -265,6 +265,10 @@ impl CsvReader {
 
     fn split(&mut self, mut input: &[u8], last: bool) -> Result<(), LineError> {
         loop {
+            // To the parser nothing more is the end of the last record.
+            if input.is_empty() && !last {
+                return Ok(());
+            }
             if self.record_len == 0 && self.cells == 0 {
                 self.line = self.core.line();
             }

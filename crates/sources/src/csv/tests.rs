@@ -87,6 +87,18 @@ fn bad_cells_are_null_or_take_their_row() {
 }
 
 #[test]
+fn the_sample_may_end_anywhere() {
+    let text: String =
+        std::iter::once("a,b\n".to_owned()).chain((0..60_000).map(|i| format!("{i},\"x {i}\"\n"))).collect();
+    for piece in [SAMPLE_BYTES - 1, SAMPLE_BYTES, SAMPLE_BYTES + 1, 4096] {
+        let mut reader = CsvReader::new(CsvOptions { on_error: OnError::Abort, ..options() });
+        text.as_bytes().chunks(piece).for_each(|chunk| reader.feed(chunk).unwrap());
+        reader.finish().unwrap();
+        assert_eq!(reader.counts(), (60_000, 0), "{piece}");
+    }
+}
+
+#[test]
 fn types_patterns_and_the_time_are_given() {
     let pattern = Some(Pattern::new("dd/MM/yyyy h:mm a").unwrap());
     let give = |name: &str, ty, pattern| Override { name: name.to_owned(), ty, pattern };

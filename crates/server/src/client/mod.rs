@@ -1,4 +1,8 @@
-//! The commands that talk to a running server: `sql` and `health`.
+//! The commands that talk to a running server: `sql`, `import`, `export`, `health`.
+
+mod export;
+mod import;
+mod target;
 
 use std::{io::Read, time::Duration};
 
@@ -6,6 +10,10 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 
 use crate::cli::{HealthArgs, SqlArgs, SqlFormat};
+
+pub use export::export;
+pub use import::import;
+pub use target::percent_encode;
 
 /// An answer is printed as a whole: larger ones are for `/exp`, which streams.
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
@@ -68,19 +76,6 @@ pub fn health(args: &HealthArgs) -> anyhow::Result<String> {
 
 fn unreachable(base: &str) -> String {
     format!("cannot reach {base}; is `nowcast serve` running, and does it listen there?")
-}
-
-/// Everything but letters, digits and `-_.~` as `%XX`.
-pub fn percent_encode(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 2);
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    out
 }
 
 fn names(answer: &Value) -> Vec<String> {

@@ -25,6 +25,9 @@ use crate::error::{SqlCode, SqlError};
 
 const INTERVAL: &str = "_interval";
 
+/// Words and signs that are looked back at for `position(`.
+const POSITION_TOKENS_MAX: usize = 64;
+
 /// Comparisons that one text may become.
 const RANGES_MAX: i64 = 1_000;
 
@@ -33,6 +36,9 @@ const FORMS: &str =
 
 /// Spells the interval behind IN as a call; false if none stands there.
 pub(super) fn lift(lift: &mut Lift<'_>) -> Result<bool, SqlError> {
+    if in_position(lift.text, lift.at) {
+        return Ok(false);
+    }
     let at = lift.at + 1;
     let Some(token) = lift.text.tokens.get(at) else { return Ok(false) };
     let empty_call = |at: usize| {
@@ -58,6 +64,20 @@ pub(super) fn lift(lift: &mut Lift<'_>) -> Result<bool, SqlError> {
     lift.add(Token::RParen, span);
     lift.at += width;
     Ok(true)
+}
+
+/// True within `position(… IN …)`. What stands before IN there is short.
+fn in_position(text: &Text, at: usize) -> bool {
+    let mut depth = 0_usize;
+    for before in (at.saturating_sub(POSITION_TOKENS_MAX)..at).rev() {
+        match text.token(before) {
+            Some(Token::RParen) => depth += 1,
+            Some(Token::LParen) if depth > 0 => depth -= 1,
+            Some(Token::LParen) => return before > 0 && text.is(before - 1, "POSITION"),
+            _ => {}
+        }
+    }
+    false
 }
 
 fn is_variable(name: &str) -> bool {

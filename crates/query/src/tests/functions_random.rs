@@ -19,7 +19,7 @@ fn a_sequence_is_a_table() {
     check(
         &mut World::trips(),
         &[
-            ("SELECT x, x * x FROM long_sequence(3)", "x|x * x\n1|1\n2|4\n3|9"),
+            ("SELECT x, x * x FROM long_sequence(3)", "x|column\n1|1\n2|4\n3|9"),
             ("SELECT t.x FROM long_sequence(2) t", "x\n1\n2"),
             ("SELECT * FROM long_sequence(2)", "x\n1\n2"),
             ("SELECT count() FROM long_sequence(100000)", "count\n100000"),

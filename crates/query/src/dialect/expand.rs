@@ -8,10 +8,12 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{
+    asof,
     clause::Clauses,
     interval::Intervals,
     latest, limit, sample, sql,
     time::{self, Time, Times},
+    windows,
 };
 use crate::{
     error::{Place, SqlCode, SqlError},
@@ -30,7 +32,7 @@ pub(crate) fn expand(
         return Err(error);
     }
     let times = Times { world, clauses, ctes: BTreeMap::new() };
-    let mut expand = Expand { times, seq: false, outermost: true, names: 0 };
+    let mut expand = Expand { text, times, seq: false, outermost: true, names: 0 };
     match query.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(expand.seq),
         ControlFlow::Break(error) => Err(error),
@@ -39,6 +41,7 @@ pub(crate) fn expand(
 
 /// The rewriting, as each clause's own sees it.
 pub(super) struct Expand<'a> {
+    pub(super) text: &'a Text,
     pub(super) times: Times<'a>,
     pub(super) seq: bool,
     outermost: bool,
@@ -93,6 +96,7 @@ impl Expand<'_> {
         // Done once: what is copied out of the block must not be found again.
         select.select_token = AttachedToken::empty();
         let time = self.times.of_select(select);
+        asof::expand(self, select)?;
         time::take_designations(&mut select.from);
         let mut time = time;
         if let Some(latest) = &block.latest {
@@ -104,6 +108,7 @@ impl Expand<'_> {
             let time = self.need(time.as_ref(), "SAMPLE BY", sample.place)?;
             by_time = Some(sample::expand(self, select, sample, &time)?);
         }
+        windows::expand(self, select)?;
         self.group(select);
         Ok(by_time)
     }

@@ -9,6 +9,7 @@
 //! A clause becomes plain SQL wherever SQL can say it: then parts are pruned and live queries stay
 //! incremental as for any other query.
 
+mod asof;
 mod bucket;
 mod calendar;
 mod clause;
@@ -23,6 +24,7 @@ mod nodes;
 mod sample;
 mod sql;
 mod time;
+mod windows;
 
 pub(crate) use self::{
     clause::Clauses,

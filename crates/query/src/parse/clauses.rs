@@ -75,13 +75,7 @@ fn not_supported(message: &str, hint: &str) -> SqlError {
 }
 
 /// Clauses of a query that are known, by their words.
-const REFUSED_CLAUSES: [(&[&str], &str); 11] = [
-    (
-        &["ASOF", "JOIN"],
-        "join on equal keys and time buckets: date_bin(interval '1 second', ts) on both sides",
-    ),
-    (&["LT", "JOIN"], "join on equal keys and time buckets: date_bin(interval '1 second', ts) on both sides"),
-    (&["SPLICE", "JOIN"], "use FULL JOIN on equal keys and time buckets"),
+const REFUSED_CLAUSES: [(&[&str], &str); 8] = [
     (&["WINDOW", "JOIN"], "use a window function: sum(x) OVER (ORDER BY ts ROWS 9 PRECEDING)"),
     (&["FOR", "UPDATE"], "a query reads one snapshot and locks nothing; leave it out"),
     (&["FOR", "SHARE"], "a query reads one snapshot and locks nothing; leave it out"),

@@ -160,3 +160,146 @@ fn names_and_groups_are_those_of_questdb() {
         ],
     );
 }
+
+/// Trades and quotes of two symbols: equal times, a key without quotes, quotes after the last trade.
+fn market() -> World {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE trades (ts TIMESTAMP, sym SYMBOL, p LONG) timestamp(ts);
+         CREATE TABLE quotes (ts TIMESTAMP, sym VARCHAR, bid LONG) timestamp(ts);
+         INSERT INTO trades VALUES (10, 'a', 1), (20, 'a', 2), (20, 'b', 3), (30, 'c', 4), (40, 'a', 5), (40, NULL, 6);
+         INSERT INTO quotes VALUES (5, 'a', 50), (15, 'b', 51), (20, 'a', 52), (20, 'a', 53), (35, NULL, 54), (50, 'a', 55)",
+    );
+    world
+}
+
+#[test]
+fn rows_are_joined_by_time() {
+    check(
+        &mut market(),
+        &[
+            (
+                "SELECT t.p, q.bid FROM trades t ASOF JOIN quotes q ON (sym) ORDER BY p",
+                "p|bid\n1|50\n2|53\n3|51\n4|NULL\n5|53\n6|54",
+            ),
+            (
+                "SELECT t.p, q.bid FROM trades t LT JOIN quotes q ON t.sym = q.sym ORDER BY p",
+                "p|bid\n1|50\n2|50\n3|51\n4|NULL\n5|53\n6|54",
+            ),
+            (
+                "SELECT p, bid FROM trades ASOF JOIN quotes ORDER BY p",
+                "p|bid\n1|50\n2|53\n3|53\n4|53\n5|54\n6|54",
+            ),
+            (
+                "SELECT p, bid FROM trades ASOF JOIN quotes USING (sym) TOLERANCE 5U WHERE p < 4 ORDER BY p",
+                "p|bid\n1|50\n2|53\n3|51",
+            ),
+            (
+                "SELECT p, bid FROM trades ASOF JOIN quotes ON (sym) TOLERANCE 4U ORDER BY p",
+                "p|bid\n1|NULL\n2|53\n3|NULL\n4|NULL\n5|NULL\n6|NULL",
+            ),
+            (
+                "SELECT * FROM trades t ASOF JOIN (SELECT ts, sym, max(bid) m FROM quotes SAMPLE BY 10U) q ON (sym) WHERE p = 2",
+                "ts|sym|p|ts1|sym1|m\n1970-01-01T00:00:00.000020|a|2|1970-01-01T00:00:00.000020|a|53",
+            ),
+            (
+                "SELECT t.sym, avg(bid) b FROM trades t ASOF JOIN quotes q ON (sym) ORDER BY sym",
+                "sym|b\na|52.0\nb|51.0\nc|NULL\nNULL|54.0",
+            ),
+            (
+                "SELECT count() c FROM trades t ASOF JOIN (SELECT * FROM quotes WHERE bid > 100) q ON (sym)",
+                "c\n6",
+            ),
+            (
+                "SELECT count() c FROM (SELECT * FROM trades WHERE p > 100) t ASOF JOIN quotes q ON (sym)",
+                "c\n0",
+            ),
+            (
+                "SELECT t.ts, t.p, q.ts, q.bid FROM trades t SPLICE JOIN quotes q ON (sym) WHERE t.sym = 'a' OR q.sym = 'a' ORDER BY coalesce(t.p, 0), q.bid",
+                "ts|p|ts1|bid\nNULL|NULL|1970-01-01T00:00:00.000005|50\n1970-01-01T00:00:00.000010|1|1970-01-01T00:00:00.000005|50\n1970-01-01T00:00:00.000020|2|1970-01-01T00:00:00.000020|52\n1970-01-01T00:00:00.000020|2|1970-01-01T00:00:00.000020|53\n1970-01-01T00:00:00.000040|5|1970-01-01T00:00:00.000020|53\n1970-01-01T00:00:00.000040|5|1970-01-01T00:00:00.000050|55",
+            ),
+            (
+                "SELECT p, q.bid, r.bid b2 FROM trades t ASOF JOIN quotes q ON (sym) LT JOIN quotes r ON (sym) WHERE p = 2",
+                "p|bid|b2\n2|53|50",
+            ),
+            (
+                "WITH q AS (SELECT ts, sym, bid FROM quotes) SELECT sum(bid) s FROM trades ASOF JOIN q ON (sym)",
+                "s\n261",
+            ),
+            (
+                "SELECT p FROM trades t ASOF JOIN quotes q ON t.sym = q.sym AND q.bid > 3",
+                "0A000 the condition of ASOF JOIN is not of equal keys alone (line 1, column 24); write ON (key, …) or ON a.key = b.key AND …; filter in WHERE",
+            ),
+            (
+                "SELECT p FROM trades ASOF JOIN (SELECT bid FROM quotes) q",
+                "42601 ASOF JOIN needs a time column, and what it reads has none that is known (line 1, column 22); name it behind the table or the subquery: FROM (SELECT …) timestamp(ts)",
+            ),
+        ],
+    );
+    let live = market();
+    let live =
+        live.engine.plan_live(&live.ctx(), "SELECT p, bid FROM trades ASOF JOIN quotes ON (sym)").unwrap();
+    assert!(live.reason().is_some_and(|reason| reason.contains("joins tables")), "{:?}", live.reason());
+}
+
+#[test]
+fn joins_by_time_hold_over_many_batches() {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE l (ts TIMESTAMP, k LONG, x LONG) timestamp(ts);
+         CREATE TABLE r (ts TIMESTAMP, k LONG, y LONG) timestamp(ts);
+         INSERT INTO l SELECT value * 1000, value % 7, value FROM generate_series(1, 20000, 13);
+         INSERT INTO r SELECT value * 100, value % 7, value FROM generate_series(1, 200000)",
+    );
+    // Of 7 keys the last quote is at most six steps back: y is the greatest of its key up to 10 x.
+    check(
+        &mut world,
+        &[(
+            "SELECT count() c, min(10 * x - y) a, max(10 * x - y) b, sum(CASE WHEN y % 7 = x % 7 THEN 0 ELSE 1 END) w FROM (SELECT l.x x, r.y y FROM l ASOF JOIN r ON (k))",
+            "c|a|b|w\n1539|0|6|0",
+        )],
+    );
+}
+
+#[test]
+fn windows_are_groups() {
+    let mut world = World::new();
+    world.run(
+        "CREATE TABLE w (ts TIMESTAMP, k SYMBOL, x LONG) timestamp(ts);
+         INSERT INTO w VALUES ('2026-01-01T00:00:01Z', 'a', 1), ('2026-01-01T00:00:09Z', 'b', 2), ('2026-01-01T00:00:12Z', 'a', 3), ('2026-01-01T00:01:30Z', 'a', 4)",
+    );
+    check(
+        &mut world,
+        &[
+            (
+                "SELECT tumble(ts, '10s') t, sum(x) s FROM w GROUP BY t ORDER BY t",
+                "t|s\n2026-01-01T00:00:00|3\n2026-01-01T00:00:10|3\n2026-01-01T00:01:30|4",
+            ),
+            ("SELECT tumble(ts, '1w'), count() FROM w", "tumble|count\n2025-12-29T00:00:00|4"),
+            (
+                "SELECT hop(ts, '10s', '20s') h, sum(x) s FROM w WHERE ts < '2026-01-01T00:01' GROUP BY h ORDER BY h",
+                "h|s\n2025-12-31T23:59:50|3\n2026-01-01T00:00:00|6\n2026-01-01T00:00:10|3",
+            ),
+            (
+                "SELECT session(ts, '10s') b, count() c FROM w GROUP BY b ORDER BY b",
+                "b|c\n2026-01-01T00:00:01|3\n2026-01-01T00:01:30|1",
+            ),
+            (
+                "SELECT k, session(ts, '10s') b, count() c FROM w ORDER BY k, b",
+                "k|b|c\na|2026-01-01T00:00:01|1\na|2026-01-01T00:00:12|1\na|2026-01-01T00:01:30|1\nb|2026-01-01T00:00:09|1",
+            ),
+            ("SELECT count_window(3) n, sum(x) s FROM w ORDER BY n", "n|s\n0|6\n1|4"),
+            ("SELECT k, count_window(2) n, sum(x) s FROM w ORDER BY k, n", "k|n|s\na|0|4\na|1|4\nb|0|2"),
+            (
+                "SELECT hop(ts, '10s', '25s') h, count() FROM w",
+                "42601 25s is not a whole number of steps of 10s (line 1, column 8); hop(ts, step, length) takes a length of 1 to 1000 steps",
+            ),
+            (
+                "SELECT tumble(ts, 'x') h, count() FROM w",
+                "42601 'x' is no length of time (line 1, column 8); write a whole number and a unit in quotes: U (microseconds), T (milliseconds), s, m, h, d, w, M (months) or y",
+            ),
+        ],
+    );
+    let live = world.engine.plan_live(&world.ctx(), "SELECT tumble(ts, '10s') t, k, sum(x) FROM w").unwrap();
+    assert_eq!(live.reason(), None);
+}

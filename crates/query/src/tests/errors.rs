@@ -49,7 +49,6 @@ fn unknown_names_say_what_was_meant() {
 fn what_is_not_built_is_named_with_what_works() {
     let mut world = World::trips();
     let cases = [
-        ("SELECT * FROM trips ASOF JOIN trips", "ASOF JOIN", "column 21", "date_bin"),
         ("MERGE INTO trips USING trips", "MERGE", "column 1", "DISTINCT ON"),
         ("COPY trips TO '/tmp/x'", "COPY", "column 15", "\\copy"),
         (

@@ -1,10 +1,12 @@
 //! What plans of ours hold that DataFusion's do not, and how it is run.
 
+mod asof;
 mod fill;
 mod gather;
 mod plan;
 mod reverse;
 mod rows;
+mod side;
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -14,7 +16,7 @@ use datafusion::{
     catalog::Session,
     common::{DFSchema, DFSchemaRef, Result, ScalarValue, plan_err},
     execution::context::QueryPlanner,
-    logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore},
+    logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore},
     physical_expr::EquivalenceProperties,
     physical_plan::{
         ExecutionPlan, Partitioning, PlanProperties,
@@ -32,6 +34,19 @@ pub(crate) enum Kind {
     Fill,
     /// The rows from the last to the first.
     Reverse,
+    /// A join by time.
+    Join(ByTime),
+}
+
+/// Which rows a join by time brings together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
+pub(crate) enum ByTime {
+    /// The last one that is not later.
+    Asof,
+    /// The last one that is earlier.
+    Lt,
+    /// The last one, from both sides.
+    Splice,
 }
 
 impl Kind {
@@ -39,6 +54,7 @@ impl Kind {
     pub(crate) fn reason(self) -> &'static str {
         match self {
             Kind::Fill => "it fills gaps",
+            Kind::Join(_) => "it joins tables by time",
             Kind::Reverse => "it takes the last rows of an order",
         }
     }
@@ -59,6 +75,13 @@ impl Node {
         let schema = match (kind, &inputs[..]) {
             (Kind::Reverse, [input]) => input.schema().clone(),
             (Kind::Fill, [input]) => Arc::new(nullable(input.schema())?),
+            (Kind::Join(by), [left, right]) => {
+                let left = match by {
+                    ByTime::Splice => nullable(left.schema())?,
+                    ByTime::Asof | ByTime::Lt => left.schema().as_ref().clone(),
+                };
+                Arc::new(left.join(&nullable(right.schema())?)?)
+            }
             _ => return plan_err!("{kind:?} has {} inputs", inputs.len()),
         };
         Ok(Node { kind, inputs, exprs, schema })
@@ -85,6 +108,7 @@ impl UserDefinedLogicalNodeCore for Node {
         match self.kind {
             Kind::Fill => "Fill",
             Kind::Reverse => "Reverse",
+            Kind::Join(_) => "JoinByTime",
         }
     }
 
@@ -103,6 +127,25 @@ impl UserDefinedLogicalNodeCore for Node {
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exprs: Vec<String> = self.exprs.iter().map(ToString::to_string).collect();
         write!(f, "{:?}: {}", self.kind, exprs.join(", "))
+    }
+
+    fn necessary_children_exprs(&self, output: &[usize]) -> Option<Vec<Vec<usize>>> {
+        let (Kind::Join(_), [left, right]) = (self.kind, &self.inputs[..]) else { return None };
+        let width = left.schema().fields().len();
+        let mut needed = [std::collections::BTreeSet::new(), std::collections::BTreeSet::new()];
+        for &at in output {
+            if at < width {
+                needed[0].insert(at)
+            } else {
+                needed[1].insert(at - width)
+            };
+        }
+        for column in self.exprs.iter().flat_map(|expr| expr.column_refs()) {
+            for (side, input) in [left, right].into_iter().enumerate() {
+                needed[side].extend(input.schema().maybe_index_of_column(column));
+            }
+        }
+        Some(needed.into_iter().map(|side| side.into_iter().collect()).collect())
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Node> {
@@ -130,17 +173,47 @@ impl QueryPlanner for Planner {
 impl ExtensionPlanner for Planner {
     async fn plan_extension(
         &self,
-        _: &dyn PhysicalPlanner,
+        planner: &dyn PhysicalPlanner,
         node: &dyn UserDefinedLogicalNode,
         logical: &[&LogicalPlan],
         physical: &[Arc<dyn ExecutionPlan>],
-        _: &dyn Session,
-        _: &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext,
+        session: &dyn Session,
+        context: &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(node) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
         Ok(Some(match (node.kind, logical, physical) {
             (Kind::Fill, [logical], [input]) => {
                 Arc::new(fill::FillExec::new(input.clone(), &node.exprs, logical.schema())?)
+            }
+            (Kind::Join(kind), [left, right], [left_input, right_input]) => {
+                let [tolerance, left_time, right_time, left_seq, right_seq, pairs @ ..] = &node.exprs[..]
+                else {
+                    return plan_err!("a join by time lacks its times");
+                };
+                let physical = |expr: &Expr, side: &LogicalPlan| {
+                    planner.create_physical_expr(expr, side.schema(), session, context)
+                };
+                let seq = |expr: &Expr, side: &LogicalPlan| match literal(expr) {
+                    Some(_) => Ok(None),
+                    None => physical(expr, side).map(Some),
+                };
+                let (mut keys, mut key_types) = ([Vec::new(), Vec::new()], Vec::new());
+                for pair in pairs.chunks_exact(2) {
+                    key_types.push(pair[0].get_type(left.schema().as_ref())?);
+                    keys[0].push(physical(&pair[0], left)?);
+                    keys[1].push(physical(&pair[1], right)?);
+                }
+                let on = asof::On {
+                    kind,
+                    tolerance_us: literal(tolerance).and_then(|value| value.to_string().parse().ok()),
+                    times: [physical(left_time, left)?, physical(right_time, right)?],
+                    seqs: [seq(left_seq, left)?, seq(right_seq, right)?],
+                    keys,
+                    key_types,
+                };
+                let schema = Arc::new(node.schema.as_arrow().clone());
+                let inputs = [left_input.clone(), right_input.clone()];
+                Arc::new(asof::AsofExec::new(inputs, Arc::new(on), schema))
             }
             (Kind::Reverse, _, [input]) => Arc::new(reverse::ReverseExec::new(input.clone())),
             _ => return plan_err!("{:?} has {} inputs", node.kind, physical.len()),

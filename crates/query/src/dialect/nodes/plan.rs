@@ -2,16 +2,20 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::{
     common::{
-        Result,
+        DFSchema, Result, ScalarValue, plan_err,
         tree_node::{Transformed, TreeNode},
     },
-    logical_expr::{Expr, Extension, Limit, LogicalPlan, Projection, lit},
+    logical_expr::{
+        Expr, ExprSchemable, Extension, Join, Limit, LogicalPlan, Projection, binary::comparison_coercion,
+        cast, lit,
+    },
 };
 
-use super::{Kind, Node, literal};
-use crate::dialect::marker::{FILL, TAIL};
+use super::{ByTime, Kind, Node, literal};
+use crate::dialect::marker::{ASOF, FILL, TAIL};
 
 /// The plan with every marker replaced; as it is if there is none.
 pub(crate) fn place(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -23,6 +27,10 @@ pub(crate) fn place(plan: LogicalPlan) -> Result<LogicalPlan> {
                 None => None,
             },
             LogicalPlan::Limit(limit) => tail(limit)?,
+            LogicalPlan::Join(join) => match join.filter.as_ref().and_then(|on| call(on, ASOF)) {
+                Some(args) => Some(by_time(join, args)?),
+                None => None,
+            },
             _ => None,
         };
         Ok(match new {
@@ -53,6 +61,40 @@ fn call(expr: &Expr, name: &str) -> Option<Vec<Expr>> {
         Expr::Alias(alias) => call(&alias.expr, name),
         _ => None,
     }
+}
+
+/// The join whose condition is `_asof('ASOF', tolerance, times, seqs, keys…)`.
+fn by_time(join: &Join, args: Vec<Expr>) -> Result<LogicalPlan> {
+    let kind = match args.first().and_then(literal) {
+        Some(ScalarValue::Utf8(Some(kind))) if kind == "LT" => ByTime::Lt,
+        Some(ScalarValue::Utf8(Some(kind))) if kind == "SPLICE" => ByTime::Splice,
+        _ => ByTime::Asof,
+    };
+    let (left, right) = (join.left.schema(), join.right.schema());
+    let mut exprs: Vec<Expr> = args.iter().skip(1).take(5).cloned().collect();
+    for pair in args.get(6..).unwrap_or_default().chunks_exact(2) {
+        let of =
+            |expr: &Expr, schema: &DFSchema| expr.column_refs().into_iter().all(|c| schema.has_column(c));
+        let (a, b) = match (of(&pair[0], left), of(&pair[1], right)) {
+            (true, true) => (&pair[0], &pair[1]),
+            _ if of(&pair[1], left) && of(&pair[0], right) => (&pair[1], &pair[0]),
+            _ => return plan_err!("{} = {} does not compare the two sides of the join", pair[0], pair[1]),
+        };
+        let (a_type, b_type) = (a.get_type(left.as_ref())?, b.get_type(right.as_ref())?);
+        let plain = |ty: DataType| match ty {
+            DataType::Dictionary(_, value) => *value,
+            ty => ty,
+        };
+        let (a_plain, b_plain) = (plain(a_type.clone()), plain(b_type.clone()));
+        let Some(common) = comparison_coercion(&a_plain, &b_plain) else {
+            return plan_err!("{a} and {b} have types that do not compare");
+        };
+        let as_common = |expr: &Expr, ty: &DataType| {
+            if *ty == common { expr.clone() } else { cast(expr.clone(), common.clone()) }
+        };
+        exprs.extend([as_common(a, &a_type), as_common(b, &b_type)]);
+    }
+    extension(Kind::Join(kind), vec![join.left.as_ref().clone(), join.right.as_ref().clone()], exprs)
 }
 
 /// `LIMIT _tail(low, high)` over rows in the order's reverse.

@@ -4,7 +4,7 @@
 
 tools() {
   need_toolchains
-  need chromium chromium postgresql-client psql python3 python3
+  need chromium chromium postgresql-client psql python3 python3 default-jdk-headless javac
   python3 -c 'import venv, ensurepip' 2>/dev/null || install python3-venv
 }
 
@@ -67,7 +67,9 @@ clients() {
   step 'server' binary
   step 'Python clients' venv requirements
   step 'Python client of 2022' venv questdb-1.2
+  step 'SQLAlchemy 1.4' venv sqlalchemy-1.4
   export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast" NOWCAST_OLD_PYTHON="$NOWCAST_CACHE/venv/questdb-1.2/bin/python"
+  export NOWCAST_SQLALCHEMY_1_4="$NOWCAST_CACHE/venv/sqlalchemy-1.4/bin/python"
   step 'clients' "$NOWCAST_CACHE/venv/requirements/bin/python" -m pytest -q tests/clients
 }
 

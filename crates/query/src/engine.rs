@@ -34,8 +34,7 @@ use nowcast_store::{Snapshot, TableVersion};
 use crate::{
     catalog::{self, CATALOG, Names, SnapshotCatalog},
     context::QueryContext,
-    describe,
-    dialect,
+    describe, dialect,
     error::{SqlCode, SqlError},
     failure,
     functions::{self, Now, Types},
@@ -234,7 +233,7 @@ impl QueryEngine {
             Statement::Query(select) | Statement::Explain { query: select, .. } => {
                 let planned = self.plan(ctx, select, Mode::Describe)?;
                 let mut params = planned::parameter_types(&planned)?;
-                params::lists(&select.ast, &mut params);
+                params::typed_by_place(&select.ast, &mut params);
                 let schema = match statement {
                     Statement::Query(_) => planned.schema(),
                     _ => text_schema(&["plan_type", "plan"]),

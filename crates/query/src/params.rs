@@ -7,7 +7,10 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
 
-use arrow::{datatypes::DataType, temporal_conversions::timestamp_us_to_datetime};
+use arrow::{
+    datatypes::{DataType, IntervalUnit, TimeUnit},
+    temporal_conversions::timestamp_us_to_datetime,
+};
 use datafusion::sql::sqlparser::{
     ast::{self, BinaryOperator, Expr, VisitMut, VisitorMut},
     dialect::PostgreSqlDialect,
@@ -103,22 +106,51 @@ pub(crate) fn clauses(
     Ok(Arc::new(clauses))
 }
 
-/// Makes the types of placeholders that stand for lists (`= ANY($1)`) types of lists.
-pub(crate) fn lists(query: &ast::Query, types: &mut [Option<DataType>]) {
+/// What the planner does not tell of placeholders: `= ANY($1)` compares with a list, and `$1::bigint` is a bigint.
+pub(crate) fn typed_by_place(query: &ast::Query, types: &mut [Option<DataType>]) {
+    let index =
+        |expr: &Expr| placeholder(expr).and_then(|name| name[1..].parse::<usize>().ok()?.checked_sub(1));
     let _ = ast::visit_expressions(query, |expr| {
-        if let Expr::AnyOp { compare_op: BinaryOperator::Eq, right, .. } = expr
-            && let Some(number) = placeholder(right).and_then(|name| name[1..].parse::<usize>().ok())
-            && let Some(ty) = number.checked_sub(1).and_then(|i| types.get_mut(i))
-        {
-            let item = ty.take().unwrap_or(DataType::Utf8);
-            *ty = Some(match item {
-                DataType::List(_) => item,
-                DataType::Dictionary(_, value) => DataType::new_list(*value, true),
-                item => DataType::new_list(item, true),
-            });
+        match expr {
+            Expr::AnyOp { compare_op: BinaryOperator::Eq, right, .. } => {
+                if let Some(ty) = index(right).and_then(|i| types.get_mut(i)) {
+                    let item = ty.take().unwrap_or(DataType::Utf8);
+                    *ty = Some(match item {
+                        DataType::List(_) => item,
+                        DataType::Dictionary(_, value) => DataType::new_list(*value, true),
+                        item => DataType::new_list(item, true),
+                    });
+                }
+            }
+            Expr::Cast { expr, data_type, .. } => {
+                if let Some(ty) = index(expr).and_then(|i| types.get_mut(i)).filter(|ty| ty.is_none()) {
+                    *ty = cast_type(data_type);
+                }
+            }
+            _ => {}
         }
         ControlFlow::<()>::Continue(())
     });
+}
+
+/// The type of a cast, of those that clients have values of.
+fn cast_type(ty: &ast::DataType) -> Option<DataType> {
+    use ast::DataType as Sql;
+    Some(match ty {
+        Sql::Bool | Sql::Boolean => DataType::Boolean,
+        Sql::SmallInt(_) | Sql::Int2(_) => DataType::Int16,
+        Sql::Int(_) | Sql::Integer(_) | Sql::Int4(_) => DataType::Int32,
+        Sql::BigInt(_) | Sql::Int8(_) => DataType::Int64,
+        Sql::Real | Sql::Float4 => DataType::Float32,
+        Sql::DoublePrecision | Sql::Double(_) | Sql::Float8 => DataType::Float64,
+        Sql::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, None),
+        Sql::Date => DataType::Date32,
+        Sql::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
+        Sql::Array(ast::ArrayElemTypeDef::SquareBracket(item, _)) => {
+            DataType::new_list(cast_type(item)?, true)
+        }
+        _ => return None,
+    })
 }
 
 struct Substitute<'a> {

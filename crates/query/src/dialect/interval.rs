@@ -21,7 +21,10 @@ use super::{
     lift::Lift,
     sql,
 };
-use crate::error::{SqlCode, SqlError};
+use crate::{
+    error::{SqlCode, SqlError},
+    text::Text,
+};
 
 const INTERVAL: &str = "_interval";
 

@@ -91,7 +91,7 @@ pub(super) fn text(out: &mut BytesMut, value: i128, scale: i8) {
     let _ = write!(buffer, "{}", value.unsigned_abs());
     let digits = buffer.as_str();
     let whole = digits.len().saturating_sub(scale_digits);
-    out.put_slice(if whole == 0 { b"0" } else { digits[..whole].as_bytes() });
+    out.put_slice(if whole == 0 { b"0" } else { &digits.as_bytes()[..whole] });
     if scale < 0 && value != 0 {
         out.put_bytes(b'0', usize::from(scale.unsigned_abs()));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     time::timeout,
 };
@@ -21,6 +21,9 @@ use super::{
 
 /// A message that has begun goes on within this time, and a client takes something within it, or it is gone.
 pub(super) const STALL: Duration = Duration::from_secs(60);
+
+/// How often a client is looked for whose statement runs.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Gathered before it is sent.
 const SEND_BYTES: usize = 64 << 10;
@@ -56,10 +59,13 @@ impl Reader {
         }
     }
 
-    /// Waits until the client has left. What it sends stays to be read.
+    /// Waits until the client has left, looked for now and then. What it sends stays to be read.
     pub(super) async fn gone(&mut self) {
-        if self.half.peek(&mut [0]).await.is_ok_and(|bytes| bytes > 0) {
-            std::future::pending::<()>().await;
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if !self.half.ready(Interest::READABLE).await.is_ok_and(|ready| !ready.is_read_closed()) {
+                return;
+            }
         }
     }
 }

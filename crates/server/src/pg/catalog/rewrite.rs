@@ -133,8 +133,11 @@ impl Rewrite<'_> {
         let variable = |name: &str| self.session.variables.get(name).map(String::as_str);
         match called(function)?.as_str() {
             "current_setting" => {
-                let name = first_text(function)?.to_lowercase();
-                parse(&variable(&name).map_or("NULL".to_owned(), quoted))
+                let name = first_argument(function)?;
+                let variables = self.session.variables.iter();
+                let cases =
+                    variables.map(|(name, value)| format!(" WHEN {} THEN {}", quoted(name), quoted(value)));
+                parse(&format!("CASE lower({name}){} ELSE NULL END", cases.collect::<String>()))
             }
             // A setting that nothing here depends on: asyncpg turns off a compiler that is not there.
             "set_config" => {
@@ -193,10 +196,10 @@ fn called(function: &Function) -> Option<String> {
     function.name.0.last()?.as_ident().map(|name| name.value.to_lowercase())
 }
 
-fn first_text(function: &Function) -> Option<String> {
+fn first_argument(function: &Function) -> Option<&Expr> {
     let FunctionArguments::List(list) = &function.args else { return None };
     match list.args.first()? {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(value))) => value.value.clone().into_string(),
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
     }
 }

@@ -68,8 +68,9 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         scalar(&["lcm"], &[Long, Long], 2, long(), |args| {
             long_pairs(args, |a, b| {
                 let (a, b) = (a.unsigned_abs(), b.unsigned_abs());
-                let divisor = gcd(a, b);
-                if divisor == 0 { Some(0) } else { i64::try_from((a / divisor).checked_mul(b)?).ok() }
+                // Both are 0 if nothing divides them.
+                let quotient = a.checked_div(gcd(a, b)).unwrap_or(0);
+                i64::try_from(quotient.checked_mul(b)?).ok()
             })
         }),
     ]

@@ -224,3 +224,19 @@ fn times_have_parts() {
     );
     assert_eq!(world.run(&sql), "count\n0\n");
 }
+
+#[test]
+fn parameters_stand_in_functions() {
+    let mut world = World::new();
+    for sql in [
+        "SELECT to_timestamp($1, 'yyyy-MM-ddTHH:mm:ss')",
+        "SELECT dateadd('d', $1, now())",
+        "SELECT round($1, 2), $2 || 'x', repeat('x', $3)",
+        "SELECT rnd_int(0, $1, 0) FROM long_sequence(3)",
+    ] {
+        let statement = world.engine.parse_one(sql).unwrap();
+        world.engine.describe(&world.ctx(), &statement).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+    world.params = Params::positional([Value::Str("2026-02-28T01:02:03".into())]);
+    assert_eq!(world.run("SELECT to_timestamp($1, 'yyyy-MM-ddTHH:mm:ss') t"), "t\n2026-02-28T01:02:03\n");
+}

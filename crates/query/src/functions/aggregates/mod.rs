@@ -117,7 +117,7 @@ fn mode(columns: &[ArrayRef]) -> Result<ScalarValue> {
     if values.is_empty() {
         return ScalarValue::try_from(values.data_type());
     }
-    let runs = partition(&[values.clone()])?.ranges();
+    let runs = partition(std::slice::from_ref(&values))?.ranges();
     let longest = runs.into_iter().reduce(|best, run| if run.len() > best.len() { run } else { best });
     ScalarValue::try_from_array(&values, longest.map_or(0, |run| run.start))
 }

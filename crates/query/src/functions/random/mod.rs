@@ -71,7 +71,7 @@ pub(super) struct Random {
 }
 
 impl Random {
-    fn new(kind: Kind, rows: Rows) -> Arc<ScalarUDF> {
+    fn udf(kind: Kind, rows: Rows) -> Arc<ScalarUDF> {
         let volatility = match rows {
             Rows::Counted => Volatility::Volatile,
             Rows::Given { .. } => Volatility::Immutable,
@@ -82,13 +82,13 @@ impl Random {
 
     /// The function as a query names it.
     pub(super) fn counted(kind: Kind) -> Arc<ScalarUDF> {
-        Random::new(kind, Rows::Counted)
+        Random::udf(kind, Rows::Counted)
     }
 
     /// The same over rows that are numbered by its last `columns` arguments.
     pub(super) fn numbered(&self, key: u64, site: u64, columns: usize) -> Option<Arc<ScalarUDF>> {
         let rows = Rows::Given { key: join(key, site), columns };
-        (self.rows == Rows::Counted).then(|| Random::new(self.kind, rows))
+        (self.rows == Rows::Counted).then(|| Random::udf(self.kind, rows))
     }
 
     fn columns(&self) -> usize {

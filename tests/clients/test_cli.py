@@ -3,8 +3,11 @@
 import gzip
 import json
 import os
+import pty
+import select
 import subprocess
 import threading
+import time
 
 import pyarrow as pa
 import pyarrow.csv
@@ -173,5 +176,118 @@ def test_exports_are_whole_or_not_there(filled, tmp_path):
     assert "--force" in export("out", "--to", "out.csv", code=1)
     export("out", "--to", "out.csv", "--force")
     assert "nowhere" in export("nowhere", "--to", "nowhere.csv", code=1)
-    assert "broke off" in export("SELECT n, s, 1 / (n - 19999) FROM out", "--to", "cut.csv", code=1)
+    numbered = "SELECT s, row_number() OVER (ORDER BY ts) r FROM out CROSS JOIN generate_series(1, 10)"
+    cut = f"SELECT r, s, 1 / (r - 200000) FROM ({numbered})"
+    assert "broke off" in export(cut, "--to", "cut.csv", code=1)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.csv", "out.ndjson", "out.parquet"]
+
+
+def test_answers_have_the_form_that_is_asked_for(filled, tmp_path):
+    query = "SELECT n, s FROM out ORDER BY n LIMIT 2"
+    sql = lambda *arguments, **more: run(filled, "sql", *arguments, **more)
+    assert sql(query) == "n  s\n-  ------\n0  text 0\n1  text 1\n(2 rows)\n"
+    assert sql("--format", "csv", "-c", query) == "n,s\r\n0,text 0\r\n1,text 1\r\n"
+    assert sql("--format", "ndjson", query) == '{"n":0,"s":"text 0"}\n{"n":1,"s":"text 1"}\n'
+    assert sql("--format", "markdown", query).splitlines()[1] == "| ---: | --- |"
+    assert json.loads(sql("--format", "json", query))["count"] == 2
+    script = tmp_path / "script.sql"
+    script.write_text("CREATE TABLE by_script (n LONG); -- a comment;\nBEGIN; INSERT INTO by_script VALUES (1);\n"
+                      "INSERT INTO by_script VALUES (2); COMMIT;\nSELECT sum(n) FROM by_script;\n")
+    assert sql("-f", str(script), "--format", "csv").splitlines()[-1] == "3"
+    assert sql("-", stdin=b"SELECT 1 AS one; SELECT 2 AS two", code=0).count("(1 row)") == 2
+    timed = subprocess.run([BINARY, "sql", "--to", filled.http, "--timing", "SELECT 1"], capture_output=True, text=True)
+    assert "Time: " in timed.stderr and "Time" not in timed.stdout and "\x1b" not in timed.stdout
+
+
+def test_exit_codes_tell_what_went_wrong(filled):
+    assert "nowhere" in run(filled, "sql", "SELECT * FROM nowhere", code=1)
+    assert "transaction" in run(filled, "sql", "BEGIN; INSERT INTO out VALUES (1, 1, 'x')", code=1)
+    assert "--format" in run(filled, "sql", "--format", "xml", "SELECT 1", code=2)
+    assert "cannot reach" in run(filled, "sql", "--to", "http://127.0.0.1:1", "SELECT 1", code=3)
+    assert "http://" in run(filled, "sql", "--to", "nonsense", "SELECT 1", code=1)
+
+
+class Terminal:
+    """The command on a terminal of its own."""
+
+    def __init__(self, server, home, **env):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update({"NOWCAST_URL": server.http, "XDG_STATE_HOME": str(home), "TERM": "xterm", **env})
+            os.execv(BINARY, [BINARY, "sql"])
+        self.seen = ""
+        self.expect("=> ")
+
+    def expect(self, text, seconds=20):
+        """Reads until `text`; returns what came before and it."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"{text!r} did not come: {self.seen!r}"
+            if select.select([self.fd], [], [], 0.1)[0]:
+                try:
+                    self.seen += os.read(self.fd, 65536).decode(errors="replace")
+                except OSError:
+                    assert text in self.seen, f"ended before {text!r}: {self.seen!r}"
+        before, _, self.seen = self.seen.partition(text)
+        return before + text
+
+    def type(self, text):
+        os.write(self.fd, text.encode())
+
+    def leave(self):
+        self.type("\\q\r")
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def test_the_shell(filled, tmp_path):
+    terminal = Terminal(filled, tmp_path, NO_COLOR="1")
+    terminal.type("SELECT n, s\r")
+    terminal.expect("-> ")
+    terminal.type("FROM out ORDER BY n LIMIT 1; SELECT 'a;b' AS two;\r")
+    assert "text 0" in terminal.expect("(1 row)")
+    assert "a;b" in terminal.expect("(1 row)")
+    for typed, expected in [
+        ("\\dt", "out"), ("\\d out", "TIMESTAMP"), ("\\timing", "timing is on"), ("SELECT 1;", "Time: "),
+        ("\\x", "each cell"), ("SELECT 7 AS seven;", "-[ 1 ]-"), ("\\?", "\\watch"), ("\\nonsense", "no command"),
+        ("SELECT nowhere;", "error:"), ("\\format csv", "=> "), ("SELECT 5 AS five, 6 AS six;", "five,six"),
+    ]:
+        terminal.type(typed + "\r")
+        terminal.expect(expected)
+        if not expected.endswith("=> "):
+            terminal.expect("=> ")
+    # Tab completes keywords and tables.
+    terminal.type("SELE\t 8 AS eight FROM ou\t LIMIT 1;\r")
+    terminal.expect("eight")
+    terminal.expect("=> ")
+    # The line before comes back.
+    terminal.type("\x1b[A\r")
+    terminal.expect("eight\r\r\n")
+    terminal.expect("=> ")
+    assert terminal.leave() == 0
+    history = tmp_path / "nowcast" / "history"
+    assert history.stat().st_mode & 0o777 == 0o600 and "AS seven" in history.read_text()
+    terminal = Terminal(filled, tmp_path)
+    terminal.type("SELECT 1 AS one;\r")
+    assert "\x1b[1m" in terminal.expect("(1 row)")
+    assert terminal.leave() == 0
+
+
+def test_ctrl_c_ends_the_query(filled, tmp_path):
+    terminal = Terminal(filled, tmp_path)
+    terminal.type("SELECT count(DISTINCT a.n * b.n) FROM out a CROSS JOIN out b;\r")
+    deadline = time.monotonic() + 20
+    while filled.metrics()["nowcast_sql_running"] != 1:
+        assert time.monotonic() < deadline
+    terminal.type("\x03")
+    terminal.expect("the query was ended")
+    while filled.metrics()["nowcast_sql_running"] != 0:
+        assert time.monotonic() < deadline
+    terminal.type("SELECT 40 + 2 AS answer;\r")
+    terminal.expect("42")
+    terminal.expect("=> ")
+    terminal.type("\\watch 0.1\r")
+    terminal.expect("42")
+    terminal.expect("42")
+    terminal.type("\x03")
+    terminal.expect("=> ")
+    assert terminal.leave() == 0

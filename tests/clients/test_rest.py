@@ -196,8 +196,9 @@ def test_rows_go_out_while_the_query_runs(table):
 
 
 def test_an_error_in_the_middle_breaks_the_transfer(table):
-    # A division by zero, far behind what the first bytes hold.
-    query = "SELECT n, t, 1 / (n - 19999) FROM rest"
+    # A division by zero in the last of 200,000 rows, far behind what the first bytes hold.
+    numbered = "SELECT t, row_number() OVER (ORDER BY ts) r FROM rest CROSS JOIN generate_series(1, 10)"
+    query = f"SELECT r, t, 1 / (r - 200000) FROM ({numbered})"
     for route in ("/exec", "/exp"):
         with pytest.raises(http.client.IncompleteRead):
             get(table, route, query=query)

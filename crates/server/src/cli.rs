@@ -56,7 +56,7 @@ pub enum Command {
     Generate(GenerateArgs),
     /// Run SQL on the running server and print the answer
     #[command(
-        after_help = "Examples:\n  nowcast sql \"SELECT count() FROM orders\"\n  nowcast sql --format csv \"SELECT * FROM orders LIMIT 10\"\n  echo \"SHOW TABLES\" | nowcast sql -"
+        after_help = "Exit codes: 0 all went well, 1 a statement was refused, 2 the flags are wrong, 3 the server cannot be reached.\nOn a terminal without statements: lines with history and completion, \\? for help.\n\nExamples:\n  nowcast sql\n  nowcast sql \"SELECT count() FROM orders\"\n  nowcast sql --format csv \"SELECT * FROM orders LIMIT 10\"\n  echo \"SHOW TABLES\" | nowcast sql -"
     )]
     Sql(SqlArgs),
     /// Write CSV, NDJSON or Parquet files into a table of the running server
@@ -323,17 +323,23 @@ pub struct FromArgs {
 /// `nowcast sql`
 #[derive(Debug, Args)]
 pub struct SqlArgs {
-    /// The statement, or `-` to read it from standard input
-    pub query: String,
-    /// The server's address
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000", env = "NOWCAST_URL")]
-    pub to: String,
-    /// The server's `http.token`, if it has one
-    #[arg(long, value_name = "TOKEN", env = "NOWCAST_HTTP_TOKEN", hide_env_values = true)]
-    pub token: Option<String>,
-    /// How the answer is printed
+    /// The statements, or `-` to read them from standard input; without any a terminal asks for them
+    pub query: Option<String>,
+    /// The statements, as psql takes them
+    #[arg(short = 'c', long, value_name = "QUERY", conflicts_with = "query")]
+    pub command: Option<String>,
+    /// A file with the statements
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with_all = ["query", "command"])]
+    pub file: Option<PathBuf>,
+    /// How answers are printed
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     pub format: SqlFormat,
+    /// Tell on standard error how long each statement took
+    #[arg(long)]
+    pub timing: bool,
+    /// The server.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// How an answer is printed.
@@ -345,6 +351,10 @@ pub enum SqlFormat {
     Csv,
     /// The server's JSON.
     Json,
+    /// A JSON object a line.
+    Ndjson,
+    /// A table for documents.
+    Markdown,
 }
 
 /// `nowcast check`

@@ -18,6 +18,9 @@ use crate::{
     telemetry,
 };
 
+/// The exit code of `nowcast sql` where no server is.
+const UNREACHABLE: u8 = 3;
+
 /// Runs a command and reports how it went.
 pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
@@ -26,7 +29,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Generate(args) => match args.what {
             Generate::Thelook(args) => generate(args),
         },
-        Command::Sql(args) => client::sql(&args).map(print),
+        Command::Sql(args) => client::sql(&args),
         Command::Import(args) => client::import(&args).map(print),
         Command::Export(args) => client::export(&args).map(print),
         Command::Check(args) => check(&args).map(print),
@@ -41,7 +44,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Err(error) => {
             // Nothing can be done about a standard error that is closed.
             let _ = writeln!(std::io::stderr(), "nowcast: {error:#}");
-            ExitCode::FAILURE
+            let unreachable = error.downcast_ref::<client::Unreachable>().is_some();
+            if unreachable { ExitCode::from(UNREACHABLE) } else { ExitCode::FAILURE }
         }
     }
 }

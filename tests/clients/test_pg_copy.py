@@ -1,6 +1,7 @@
 """COPY in both directions and all three formats."""
 
 import datetime
+import re
 
 import psycopg
 import psycopg2
@@ -124,13 +125,27 @@ def test_many_rows_are_streamed(server, pg):
     assert pg.execute("SELECT count(), sum(n), max(x) FROM copied").fetchone() == (rows, rows * (rows - 1) // 2, rows - 0.5)
     with pg.cursor() as cursor, cursor.copy("COPY copied TO STDOUT (FORMAT csv)") as copy:
         assert sum(bytes(part).count(b"\n") for part in copy) == rows
-    # One record cannot hold them all: in a transaction that is an error with a way out.
-    with psycopg.connect(conninfo(server)) as other, pytest.raises(psycopg.Error) as error:
-        with other.cursor() as cursor, cursor.copy("COPY copied (name, n, x, ts) FROM STDIN") as copy:
-            for _ in range(5):
-                copy.write("some name that is quite long to make the record full soon\t1\t1\t2024-01-01\n" * 300_000)
-    assert error.value.sqlstate == "53000" and "commit more often" in error.value.diag.message_hint
-    assert pg.execute("SELECT count() FROM copied").fetchone() == (rows,)
+
+
+def test_more_than_one_record_is_written_in_several_or_refused_in_a_transaction(server):
+    line = "a text that is long, to fill the record soon, " * 20 + "\t2024-01-01\n"
+    statement = "COPY long_texts FROM STDIN"
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        pg.execute("CREATE TABLE long_texts (v VARCHAR, ts TIMESTAMP) timestamp(ts)")
+        with psycopg.connect(conninfo(server)) as other, pytest.raises(psycopg.Error) as error:
+            with other.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(line * 60_000)
+        assert error.value.sqlstate == "53000" and "commit more often" in error.value.diag.message_hint
+        assert pg.execute("SELECT count() FROM long_texts").fetchone() == (0,)
+        with pg.cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(line * 60_000)
+        assert pg.execute("SELECT count() FROM long_texts").fetchone() == (60_000,)
+        with pytest.raises(psycopg.Error, match=r"line 60001 has 1 values for 2 columns; (\d+) rows before it are written") as error:
+            with pg.cursor() as cursor, cursor.copy(statement) as copy:
+                copy.write(line * 60_000 + "half\n")
+        written = int(re.search(r"(\d+) rows before", str(error.value)).group(1))
+        assert 0 < written < 60_000
+        assert pg.execute("SELECT count() FROM long_texts").fetchone() == (60_000 + written,)
 
 
 def test_psycopg2(server, pg):

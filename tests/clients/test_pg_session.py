@@ -119,6 +119,29 @@ def test_a_pipeline_up_to_sync_is_one_transaction(server, pg):
     assert count(pg) == 3010
 
 
+def test_savepoints(server, pg):
+    with psycopg.connect(conninfo(server)) as other:
+        other.execute(insert(1))
+        with other.transaction():
+            other.execute(insert(2))
+        with pytest.raises(psycopg.errors.UndefinedTable), other.transaction():
+            other.execute(insert(3))
+            other.execute("SELECT * FROM missing")
+        for v in range(2000):  # rows that gather are put together, and not over a savepoint
+            other.execute(insert(10 + v))
+            if v == 1500:
+                other.execute("SAVEPOINT half")
+        other.execute("ROLLBACK TO SAVEPOINT half")
+        with pytest.raises(psycopg.errors.InvalidSavepointSpecification):
+            other.execute("RELEASE missing")
+        other.execute("ROLLBACK TO half")
+        other.execute("RELEASE SAVEPOINT half")
+    rows = {v for (v,) in pg.execute("SELECT v FROM rows_of")}
+    assert rows == {1, 2} | set(range(10, 1511))
+    with pytest.raises(psycopg.errors.NoActiveSqlTransaction):
+        pg.execute("SAVEPOINT nowhere")
+
+
 def test_cursors(server, pg):
     with pg.cursor() as cursor:
         cursor.executemany("INSERT INTO rows_of VALUES (%s, '2024-01-01')", [(v,) for v in range(100)])

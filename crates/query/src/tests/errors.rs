@@ -106,3 +106,51 @@ fn nesting_and_length_are_bounded() {
     let long = format!("SELECT '{}'", "x".repeat(1 << 20));
     assert!(world.error(&long).contains("bytes"));
 }
+
+#[test]
+fn copies_and_cursors_are_read_in_every_spelling() {
+    let engine = crate::QueryEngine::new(crate::QueryOptions::default()).unwrap();
+    let tag = |sql: &str| engine.parse_one(sql).map(|statement| statement.tag());
+    for sql in [
+        "COPY t FROM STDIN",
+        "COPY public.t (a, \"B\") FROM STDIN WITH (FORMAT csv, HEADER, DELIMITER ';', NULL 'NA', QUOTE '''', ESCAPE '\\')",
+        "COPY t FROM stdin CSV HEADER DELIMITER AS ',' NULL AS ''",
+        "COPY BINARY t TO STDOUT",
+        "COPY (SELECT count() FROM (SELECT 1) x) TO STDOUT (FORMAT binary)",
+        "COPY t TO STDOUT WITH DELIMITER E'\\t'",
+    ] {
+        assert_eq!(tag(sql), Ok("COPY"), "{sql}");
+    }
+    for sql in
+        ["FETCH c", "FETCH 5 FROM c", "FETCH FORWARD ALL IN \"C\"", "FETCH NEXT FROM c", "FETCH FORWARD c"]
+    {
+        assert_eq!(tag(sql), Ok("FETCH"), "{sql}");
+    }
+    for sql in ["DECLARE c CURSOR FOR SELECT 1", "DECLARE c BINARY NO SCROLL CURSOR WITH HOLD FOR VALUES (1)"]
+    {
+        assert_eq!(tag(sql), Ok("DECLARE CURSOR"), "{sql}");
+    }
+    // Tables may have such names.
+    for sql in ["copy", "fetch WHERE x = 1", "declare.t", "move ORDER BY 1", "savepoint", "release LIMIT 1"] {
+        assert_eq!(tag(sql), Ok("SELECT"), "{sql}");
+    }
+    for sql in [
+        "COPY t",
+        "COPY t FROM",
+        "COPY (SELECT 1",
+        "COPY () TO STDOUT",
+        "COPY t FROM '/etc/passwd'",
+        "COPY t FROM STDIN (FORMAT)",
+        "COPY t FROM STDIN (FORMAT binary, HEADER)",
+        "COPY t FROM STDIN WHERE a = 1",
+        "COPY (SELECT 1) FROM STDIN",
+        "DECLARE c SCROLL CURSOR FOR SELECT 1",
+        "DECLARE c CURSOR FOR INSERT INTO t VALUES (1)",
+        "FETCH BACKWARD 1 FROM c",
+        "FETCH -1 FROM c",
+        "FETCH 1 FROM",
+        "SAVEPOINT 1",
+    ] {
+        assert!(tag(sql).is_err(), "{sql}");
+    }
+}

@@ -15,6 +15,7 @@ use nowcast_model::{Batch, ColumnType, limits::HOT_BATCH_ROWS};
 use nowcast_query::{CopyFormat, CopyOptions, CopyTarget};
 
 use super::{
+    copy_fields::Fields,
     copy_out::SIGNATURE,
     error::WireError,
     time::{EPOCH_DAYS, EPOCH_US},
@@ -193,7 +194,7 @@ impl CopyIn {
 
     fn match_header(&self, row: &[u8]) -> Result<(), WireError> {
         let mut names = self.target.names();
-        let mut fields = Fields { row: Some(row), options: &self.options };
+        let mut fields = Fields::new(row, &self.options);
         let mut name = Vec::new();
         while let Some(field) = fields.next(&mut name) {
             field.map_err(|what| self.bad(what))?;
@@ -212,7 +213,7 @@ impl CopyIn {
         let line = self.line;
         let count = self.cells.len();
         let bad = |what: &str| WireError::new("22P04", format!("line {line} {what}"));
-        let mut fields = Fields { row: Some(row), options: &self.options };
+        let mut fields = Fields::new(row, &self.options);
         let mut found = 0;
         while let Some(field) = fields.next(value) {
             let is_null = field.map_err(bad)?;
@@ -329,90 +330,6 @@ fn number(bytes: &[u8], at: usize) -> Option<i32> {
     bytes.get(at..)?.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes))
 }
 
-/// The values of one line.
-struct Fields<'a> {
-    /// What is left; `None` behind the last value.
-    row: Option<&'a [u8]>,
-    options: &'a CopyOptions,
-}
-
-impl Fields<'_> {
-    /// Reads a value into `value`; true for NULL.
-    fn next(&mut self, value: &mut Vec<u8>) -> Option<Result<bool, &'static str>> {
-        let row = self.row?;
-        value.clear();
-        let delimiter = self.options.delimiter();
-        let (end, quoted) = match self.options.format {
-            CopyFormat::Csv => match self.csv(row, value) {
-                Some(read) => read,
-                None => return Some(Err("has a quote without its end")),
-            },
-            _ => (unescape(row, delimiter, value), false),
-        };
-        let raw = &row[..end];
-        self.row = row.get(end + 1..);
-        Some(Ok(!quoted && raw == self.options.null().as_bytes()))
-    }
-
-    /// Where the value ends, and whether it had quotes.
-    fn csv(&self, row: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {
-        let (delimiter, quote) = (self.options.delimiter(), self.options.quote);
-        let escape = self.options.escape.unwrap_or(quote);
-        let (mut quoted, mut inside, mut at) = (false, false, 0);
-        while let Some(&byte) = row.get(at) {
-            let next = row.get(at + 1);
-            if inside && byte == escape && next.is_some_and(|b| *b == quote || *b == escape) {
-                value.extend(next);
-                at += 1;
-            } else if byte == quote {
-                (inside, quoted) = (!inside, true);
-            } else if byte == delimiter && !inside {
-                break;
-            } else {
-                value.push(byte);
-            }
-            at += 1;
-        }
-        (!inside).then_some((at, quoted))
-    }
-}
-
-/// Reads a value in the text format; where it ends.
-fn unescape(row: &[u8], delimiter: u8, value: &mut Vec<u8>) -> usize {
-    let mut at = 0;
-    while let Some(&byte) = row.get(at) {
-        if byte == delimiter {
-            return at;
-        }
-        at += 1;
-        let Some(&letter) = row.get(at).filter(|_| byte == b'\\') else {
-            value.push(byte);
-            continue;
-        };
-        at += 1;
-        let digits = |from: usize, max: usize, base: u32| {
-            row[from..].iter().take(max).take_while(|b| char::from(**b).is_digit(base)).count()
-        };
-        let mut code = |from: usize, count: usize, base: u32| {
-            let digits = std::str::from_utf8(&row[from..from + count]).unwrap_or_default();
-            value.push((u32::from_str_radix(digits, base).unwrap_or(0) & 0xff) as u8);
-            from + count
-        };
-        match letter {
-            b'n' => value.push(b'\n'),
-            b'r' => value.push(b'\r'),
-            b't' => value.push(b'\t'),
-            b'b' => value.push(0x08),
-            b'f' => value.push(0x0c),
-            b'v' => value.push(0x0b),
-            b'0'..=b'7' => at = code(at - 1, digits(at - 1, 3, 8), 8),
-            b'x' if digits(at, 2, 16) > 0 => at = code(at, digits(at, 2, 16), 16),
-            other => value.push(other),
-        }
-    }
-    at
-}
-
 impl Cells {
     fn new(ty: ColumnType, format: CopyFormat) -> Cells {
         if format != CopyFormat::Binary {
@@ -482,40 +399,5 @@ impl Cells {
             Cells::Float(cells) => ArrayBuilder::finish(cells),
             Cells::Time(cells) => ArrayBuilder::finish(cells),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn fields(format: &str, line: &str) -> Result<Vec<Option<String>>, &'static str> {
-        let sql = format!("COPY t FROM STDIN WITH ({format})");
-        let engine = nowcast_query::QueryEngine::new(nowcast_query::QueryOptions::default()).unwrap();
-        let nowcast_query::Statement::Copy(copy) = engine.parse_one(&sql).unwrap() else { panic!("{sql}") };
-        let mut fields = Fields { row: Some(line.as_bytes()), options: &copy.options };
-        let (mut found, mut value) = (Vec::new(), Vec::new());
-        while let Some(null) = fields.next(&mut value) {
-            found.push((!null?).then(|| String::from_utf8(value.clone()).unwrap()));
-        }
-        Ok(found)
-    }
-
-    #[test]
-    fn lines_become_values() {
-        let some = |text: &str| Some(text.to_owned());
-        let table = [
-            ("FORMAT text", "a\t\\N\t", vec![some("a"), None, some("")]),
-            ("FORMAT text", r"a\tb\\c\x41\101", vec![some("a\tb\\cAA")]),
-            ("FORMAT text, DELIMITER '|', NULL 'none'", r"a\|b|none", vec![some("a|b"), None]),
-            ("FORMAT csv", "a,,\"\",\"b,\"\"c\"\"\"", vec![some("a"), None, some(""), some("b,\"c\"")]),
-            ("FORMAT csv, QUOTE '''', ESCAPE E'\\\\'", r"'it\'s',x", vec![some("it's"), some("x")]),
-            ("FORMAT csv, NULL 'NA', DELIMITER ';'", "NA;\"NA\";1", vec![None, some("NA"), some("1")]),
-        ];
-        for (format, line, expected) in table {
-            assert_eq!(fields(format, line), Ok(expected), "{format} {line}");
-        }
-        assert!(fields("FORMAT csv", "\"a").is_err());
     }
 }

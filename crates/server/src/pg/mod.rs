@@ -9,6 +9,8 @@
 mod auth;
 mod catalog;
 mod connection;
+mod copy;
+mod copy_fields;
 mod copy_in;
 mod copy_out;
 mod decimal;

@@ -175,6 +175,13 @@ fn checked(name: &str, value: &str) -> Result<String, WireError> {
                 None => refuse("write milliseconds, or '30s', '5min'"),
             }
         }
+        // Every statement reads one snapshot, whatever was asked for; only the level's name is kept.
+        "transaction_isolation" | "default_transaction_isolation" => {
+            let level = lower.strip_prefix("isolation level").map(str::trim).unwrap_or(&lower);
+            let known = ["read uncommitted", "read committed", "repeatable read", "serializable"];
+            let level = known.into_iter().find(|known| level.starts_with(known));
+            Ok(level.unwrap_or("repeatable read").to_owned())
+        }
         "server_version" | "server_encoding" | "integer_datetimes" | "server_version_num"
         | "is_superuser" => Err(WireError::new("55P02", format!("{name} cannot be changed"))),
         _ => Ok(value.to_owned()),
@@ -223,6 +230,8 @@ mod tests {
             ("standard_conforming_strings", "off", None),
             ("server_version", "99", None),
             ("my.own", "x", Some("x")),
+            ("transaction_isolation", "ISOLATION LEVEL SERIALIZABLE", Some("serializable")),
+            ("transaction_isolation", "READ ONLY", Some("repeatable read")),
         ];
         for (name, value, expected) in table {
             assert_eq!(checked(name, value).ok().as_deref(), expected, "{name} {value}");

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, too_long};
+use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, rows_of, too_long};
 use crate::transaction::Transaction;
 
 /// What a statement writes, record by record. Dropping it ends the query in it.
@@ -167,25 +167,29 @@ impl Sql {
         self.append(items).await
     }
 
-    /// Adds rows to those that wait for COMMIT. True if rows were written: nobody said BEGIN, and they are more
-    /// than one record takes.
+    /// Adds rows to those that wait for COMMIT. Where nobody said BEGIN and they are more than one record takes,
+    /// those that wait are written; how many rows were.
     ///
     /// # Errors
     /// See [`SqlFailure`]; or a transaction that somebody began is full.
-    pub async fn hold(&self, session: &mut Session, items: Vec<Item>) -> Result<bool, SqlFailure> {
-        let Some(waiting) = &mut session.transaction else {
-            return self.append(items).await.map(|()| true);
-        };
-        if waiting.explicit || waiting.has_room_for(&items) {
-            return Ok(waiting.push(items).map(|()| false)?);
+    pub async fn hold(&self, session: &mut Session, items: Vec<Item>) -> Result<u64, SqlFailure> {
+        let mut written = 0;
+        if let Some(waiting) = &mut session.transaction {
+            if waiting.explicit || waiting.has_room_for(&items) {
+                return Ok(waiting.push(items).map(|()| 0)?);
+            }
+            let rows = waiting.take()?;
+            written = rows_of(&rows);
+            self.append(rows).await?;
         }
-        let rows = waiting.take()?;
-        self.append(rows).await?;
         match &mut session.transaction {
             Some(waiting) if waiting.has_room_for(&items) => waiting.push(items)?,
-            _ => self.append(items).await?,
+            _ => {
+                written += rows_of(&items);
+                self.append(items).await?;
+            }
         }
-        Ok(true)
+        Ok(written)
     }
 
     /// Writes rows that wait.

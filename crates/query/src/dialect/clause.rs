@@ -97,7 +97,7 @@ pub(crate) enum Fill {
     Null,
     Prev,
     Linear,
-    Value(Expr),
+    Value(Box<Expr>),
 }
 
 /// ALIGN TO.

@@ -33,5 +33,5 @@ pub(crate) use self::{
     lift::lift,
     limit::flip,
     marker::function as marker,
-    nodes::{Kind, Node, Planner, place},
+    nodes::{Node, Planner, place},
 };

@@ -88,7 +88,7 @@ fn read_fill(lift: &mut Lift<'_>) -> Result<Vec<Fill>, SqlError> {
         } else if lift.accept(&["LINEAR"]) {
             fills.push(Fill::Linear);
         } else {
-            fills.push(Fill::Value(lift.expr(&[], FORM)?));
+            fills.push(Fill::Value(Box::new(lift.expr(&[], FORM)?)));
         }
         if lift.accept_token(&Token::RParen) {
             return Ok(fills);
@@ -192,7 +192,14 @@ pub(super) fn expand(
             groups.push(bucket.clone());
         }
         select.group_by = GroupByExpr::Expressions(groups, Vec::new());
-        return Ok(bucket);
+        // By its name where it is shown: there the planner reads the time's name as the bucket's.
+        let shown = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if *expr == bucket => {
+                Some(Expr::Identifier(alias.clone()))
+            }
+            _ => None,
+        });
+        return Ok(shown.unwrap_or(bucket));
     }
 
     let mut outer = sql::select("SELECT 1")?;
@@ -241,7 +248,7 @@ pub(super) fn expand(
                     Fill::Null => args.extend([sql::text("null"), shown.clone()]),
                     Fill::Prev => args.extend([sql::text("prev"), shown.clone()]),
                     Fill::Linear => args.extend([sql::text("linear"), shown.clone()]),
-                    Fill::Value(value) => args.extend([sql::text("value"), shown.clone(), value]),
+                    Fill::Value(value) => args.extend([sql::text("value"), shown.clone(), *value]),
                 }
             }
         }

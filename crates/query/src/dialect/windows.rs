@@ -18,7 +18,7 @@ const HOPS_MAX: i64 = 1_000;
 /// Rewrites the block's windows.
 pub(super) fn expand(expand: &mut Expand<'_>, select: &mut Select) -> Result<(), SqlError> {
     let mut calls: Vec<(Expr, Expr)> = Vec::new();
-    let found = exprs(select).flat_map(|expr| find(expr)).collect::<Vec<_>>();
+    let found = exprs(select).flat_map(find).collect::<Vec<_>>();
     for call in found {
         if !calls.iter().any(|(known, _)| *known == call) {
             let new = window(expand, select, &call)?;

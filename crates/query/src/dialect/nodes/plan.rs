@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::{
-        DFSchema, Result, ScalarValue, plan_err,
-        tree_node::{Transformed, TreeNode},
-    },
+    common::{DFSchema, Result, ScalarValue, plan_err, tree_node::Transformed},
     logical_expr::{
         Expr, ExprSchemable, Extension, Join, Limit, LogicalPlan, Projection, binary::comparison_coercion,
         cast, lit,

@@ -303,3 +303,55 @@ fn windows_are_groups() {
     let live = world.engine.plan_live(&world.ctx(), "SELECT tumble(ts, '10s') t, k, sum(x) FROM w").unwrap();
     assert_eq!(live.reason(), None);
 }
+
+#[test]
+fn what_is_cut_short_or_called_by_name_ends_in_an_error() {
+    let mut world = World::trips();
+    for sql in [
+        "SELECT * FROM trips ASOF JOIN",
+        "SELECT * FROM trips ASOF JOIN trips ON",
+        "SELECT * FROM trips ASOF JOIN trips q ON (cab) TOLERANCE",
+        "SELECT * FROM trips LT JOIN trips q ON ()",
+        "SELECT count() FROM trips SAMPLE BY",
+        "SELECT count() FROM trips SAMPLE BY 99999999999999999999h",
+        "SELECT count() FROM trips SAMPLE BY 9223372036854775807y",
+        "SELECT count() FROM trips SAMPLE BY 1000000y",
+        "SELECT count() FROM trips SAMPLE BY 1h FILL(",
+        "SELECT count() FROM trips SAMPLE BY 1h FILL()",
+        "SELECT count() FROM trips SAMPLE BY 1h FILL(cab)",
+        "SELECT count() FROM trips SAMPLE BY 1h FROM",
+        "SELECT count() FROM trips SAMPLE BY 1h FROM 'x' TO 'y'",
+        "SELECT count() FROM trips SAMPLE BY $none",
+        "SELECT count() FROM trips SAMPLE BY 1h SAMPLE BY 1h",
+        "SELECT * FROM trips LATEST ON",
+        "SELECT * FROM trips LATEST BY",
+        "SELECT cab FROM trips LIMIT ,",
+        "SELECT cab FROM trips LIMIT 1, 2, 3",
+        "SELECT cab FROM trips LIMIT 'a', 2",
+        "SELECT cab FROM trips WHERE ts IN '9999;9999y'",
+        "SELECT cab FROM trips WHERE ts IN '0000-00'",
+        "SELECT cab FROM trips WHERE ts IN",
+        "SELECT _fill()",
+        "SELECT _tail(1)",
+        "SELECT _bucket(1)",
+        "SELECT _asof('ASOF')",
+        "SELECT * FROM trips WHERE _fill()",
+        "SELECT * FROM trips WHERE _fill('1h +00:00', ts, NULL, NULL, NULL, 'key')",
+        "SELECT a.cab FROM trips a LEFT JOIN trips b ON _asof('ASOF', 1)",
+        "SELECT a.cab FROM trips a LEFT JOIN trips b ON _asof()",
+        "SELECT cab FROM trips LIMIT _tail('x', now())",
+        "SELECT cab FROM trips LIMIT _limit(1)",
+        "SELECT cab FROM trips WHERE ts IN (_interval())",
+        "SELECT hop(ts) FROM trips",
+        "SELECT tumble() FROM trips",
+        "SELECT session(ts, 5) FROM trips",
+        "SELECT count_window(0), count() FROM trips",
+        ") SAMPLE BY 1h",
+        "SELECT ) LIMIT 1, 2",
+    ] {
+        match world.try_run(sql) {
+            Ok(rows) => assert!(!rows.contains("a|"), "{sql}: {rows}"),
+            Err(error) => assert_ne!(error.code, SqlCode::Internal, "{sql}: {error}"),
+        }
+    }
+}

@@ -126,7 +126,7 @@ impl Side {
 
     /// Bytes that it holds.
     pub(super) fn bytes(&self) -> usize {
-        let batches: usize = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let batches: usize = self.batches.iter().map(super::gather::bytes).sum();
         batches + self.key_bytes
     }
 

@@ -21,6 +21,10 @@ from sqlalchemy import text
 AT = datetime.datetime(2024, 1, 1, 12, 30)
 
 
+# pandas warns of connections that are not SQLAlchemy's, and works.
+pytestmark = pytest.mark.filterwarnings("ignore:pandas only supports")
+
+
 @pytest.fixture(scope="module")
 def trades(server):
     with psycopg.connect(conninfo(server), autocommit=True) as pg:
@@ -58,6 +62,21 @@ def test_asyncpg(server, trades):
             await pg.fetch("SELECT count() FROM generate_series(1, 1000000000000) WHERE value % 7 = 9", timeout=0.3)
         assert await pg.fetchval("SELECT 1") == 1
         await pg.close()
+
+    asyncio.run(run())
+
+
+def test_a_pool_of_asyncpg(server, trades):
+    async def run():
+        async with asyncpg.create_pool(url(server), min_size=1, max_size=2) as pool:
+            async def one(n):
+                async with pool.acquire() as pg:
+                    await pg.execute("SET statement_timeout = '5s'")
+                    return await pg.fetchval("SELECT $1::bigint + 1", n)
+
+            assert await asyncio.gather(*(one(n) for n in range(10))) == list(range(1, 11))
+            # What a session set is forgotten when the pool takes it back.
+            assert await pool.fetchval("SHOW statement_timeout") == "0"
 
     asyncio.run(run())
 

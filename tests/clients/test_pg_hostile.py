@@ -142,6 +142,22 @@ def test_wrong_formats_and_counts_are_errors_and_not_the_end(server):
         assert pg.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_what_a_connection_holds_is_bounded(server):
+    with psycopg.connect(conninfo(server), autocommit=True) as pg:
+        sqlstate = psycopg.pq.DiagnosticField.SQLSTATE
+        padding = b" " * 900_000
+        states = [pg.pgconn.prepare(f"s{n}".encode(), b"SELECT 1" + padding + b", 2").error_field(sqlstate) for n in range(80)]
+        assert states[0] is None and states[-1] == b"53000"
+        assert pg.execute("DEALLOCATE ALL").statusmessage == "DEALLOCATE ALL"
+        pg.execute("BEGIN")
+        for n in range(64):
+            pg.execute(f"DECLARE c{n} CURSOR FOR SELECT value FROM generate_series(1, 1000000)")
+        with pytest.raises(psycopg.errors.InsufficientResources):
+            pg.execute("DECLARE one_more CURSOR FOR SELECT 1")
+        pg.execute("ROLLBACK")
+        assert pg.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_a_client_that_leaves_takes_its_query_with_it(server):
     pg = psycopg.connect(conninfo(server), autocommit=True)
     pg.pgconn.send_query(b"SELECT count() FROM generate_series(1, 1000000000000) WHERE value % 7 = 9")

@@ -33,6 +33,9 @@ use crate::{
 /// Prepared statements of one connection: drivers keep some hundreds.
 const STATEMENTS_MAX: usize = 4_096;
 
+/// Bytes of the texts of one connection's prepared statements, and of its portals' parameters.
+const HELD_BYTES_MAX: usize = 64 << 20;
+
 /// Portals and cursors of one connection: each may hold a query that has begun.
 pub(super) const PORTALS_MAX: usize = 64;
 
@@ -55,6 +58,8 @@ pub(super) struct Portal {
     pub(super) state: State,
     /// It outlives its transaction.
     pub(super) hold: bool,
+    /// Bytes of its parameters.
+    pub(super) bytes: usize,
 }
 
 /// How far a portal is.
@@ -264,6 +269,8 @@ impl Connection {
                 format!("the connection has {STATEMENTS_MAX} prepared statements, and takes no more");
             return Err(WireError::new("53000", message).hint("DEALLOCATE those that are not needed").into());
         }
+        let held: usize = self.statements.values().map(|prepared| prepared.bytes).sum();
+        check_held("prepared statements", held + text.len())?;
         let work = prepare(&self.sql, &self.catalog, &self.session, text, types);
         let timeout = self.sql.timeout(&self.session);
         let prepared = guard(&mut self.reader, &self.cancel, timeout, work).await?;
@@ -290,10 +297,13 @@ impl Connection {
             return Err(error.hint("CLOSE it first").into());
         }
         self.check_portals()?;
+        let bytes = bind.values.iter().flatten().map(bytes::Bytes::len).sum();
+        let held: usize = self.portals.values().map(|portal| portal.bytes).sum();
+        check_held("portals", held + bytes)?;
         let params = params::values(&bind.values, &bind.formats, &prepared.declared, &prepared.params)?;
         let columns = self.schema(&prepared).map_or(0, |schema| schema.fields().len());
         let formats = Formats::new(bind.results, columns)?;
-        let portal = Portal { prepared, params, formats, state: State::New, hold: false };
+        let portal = Portal { prepared, params, formats, state: State::New, hold: false, bytes };
         self.portals.insert(bind.portal, portal);
         self.writer.put(b'2', |_| {});
         Ok(())
@@ -344,6 +354,15 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// Refuses what a connection would hold too much with.
+fn check_held(what: &str, bytes: usize) -> Result<(), WireError> {
+    if bytes <= HELD_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("the connection's {what} have {bytes} bytes, at most {HELD_BYTES_MAX} are allowed");
+    Err(WireError::new("53000", message).hint("close those that are not needed, or send less at once"))
 }
 
 /// True for what a failed transaction takes.

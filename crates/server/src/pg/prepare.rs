@@ -34,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) params: Vec<Type>,
     /// The result's columns, if it has some.
     pub(super) schema: Option<SchemaRef>,
+    /// Bytes of its text.
+    pub(super) bytes: usize,
 }
 
 impl Kind {
@@ -69,7 +71,7 @@ pub(super) async fn prepare(
     let declared: Vec<Option<Type>> = types.iter().map(known).collect();
     let pieces = sql.engine().split(text)?;
     let piece = match pieces.as_slice() {
-        [] => return Ok(Prepared { kind: None, declared, params: Vec::new(), schema: None }),
+        [] => return Ok(Prepared { kind: None, declared, params: Vec::new(), schema: None, bytes: 0 }),
         [piece] => piece,
         _ => {
             let error = WireError::new("42601", "a prepared statement is one statement");
@@ -93,6 +95,7 @@ pub(super) async fn prepare(
                     declared,
                     params: vec![Type::OID_ARRAY],
                     schema: Some(plain_schema(plan.schema().as_arrow())),
+                    bytes: text.len(),
                 });
             }
             let ty = |number: usize| types.get(&format!("${number}")).cloned().flatten();
@@ -104,5 +107,5 @@ pub(super) async fn prepare(
         told.unwrap_or_else(|| param_type(inferred.get(index).and_then(Option::as_ref)))
     };
     let params = (0..declared.len().max(inferred.len())).map(param).collect();
-    Ok(Prepared { kind: Some(kind), declared, params, schema })
+    Ok(Prepared { kind: Some(kind), declared, params, schema, bytes: text.len() })
 }

@@ -116,6 +116,10 @@ impl Connection {
                 self.declare(declare, params).await?;
                 done("DECLARE CURSOR")
             }
+            Statement::Set { name, value: None } if name == "all" => {
+                self.settings.reset(&mut self.session);
+                done("RESET")
+            }
             Statement::Set { name, value } => {
                 let told = self.settings.set(&mut self.session, name, value.as_deref())?;
                 if let Some((name, value)) = told {
@@ -276,6 +280,7 @@ impl Connection {
             declared: Vec::new(),
             params: Vec::new(),
             schema: Some(source.schema.clone()),
+            bytes: 0,
         };
         let formats = if declare.binary { Formats::binary() } else { Formats::default() };
         let portal = Portal {
@@ -284,6 +289,7 @@ impl Connection {
             formats,
             state: State::Open(source),
             hold: declare.hold,
+            bytes: 0,
         };
         self.portals.insert(declare.name.clone(), portal);
         Ok(())

@@ -32,7 +32,7 @@ const TRUE: [&str; 8] = [
     "has_function_privilege",
 ];
 
-const NO_TEXT: [&str; 16] = [
+const NO_TEXT: [&str; 17] = [
     "obj_description",
     "col_description",
     "shobj_description",
@@ -47,6 +47,7 @@ const NO_TEXT: [&str; 16] = [
     "pg_get_serial_sequence",
     "pg_tablespace_location",
     "inet_server_addr",
+    "pg_advisory_unlock_all",
     "json_build_object",
     "jsonb_build_object",
 ];

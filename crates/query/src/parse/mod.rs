@@ -52,9 +52,10 @@ impl Piece {
         self.0.slice()
     }
 
-    /// Its words outside of literals, quoted ones included.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        (0..self.0.tokens.len()).filter_map(|i| self.0.word(i)).map(|word| word.value.as_str())
+    /// Its words outside of literals, quoted ones included, and whether a parenthesis follows each.
+    pub fn words(&self) -> impl Iterator<Item = (&str, bool)> {
+        let is_called = |i| self.0.token(i + 1) == Some(&Token::LParen);
+        (0..self.0.tokens.len()).filter_map(move |i| Some((self.0.word(i)?.value.as_str(), is_called(i))))
     }
 
     /// Parses it.

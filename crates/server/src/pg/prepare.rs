@@ -55,7 +55,7 @@ impl Kind {
 }
 
 fn is_for_types(piece: &Piece) -> bool {
-    piece.words().any(|word| word == TYPES_OF_ASYNCPG)
+    piece.words().any(|(word, _)| word == TYPES_OF_ASYNCPG)
 }
 
 /// Parses and describes a text of one statement.

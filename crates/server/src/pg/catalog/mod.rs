@@ -35,21 +35,27 @@ use self::information_schema::InformationSchema;
 use super::error::WireError;
 use crate::sql::Session;
 
-/// Functions that only the catalogue knows.
-const FUNCTIONS: &[&str] = &[
+/// Words that only the catalogue knows, wherever they stand.
+const WORDS: [&str; 7] = [
     "current_catalog",
-    "current_database",
+    "current_role",
     "current_schema",
+    "current_user",
+    "information_schema",
+    "regclass",
+    "session_user",
+];
+
+/// Functions that only the catalogue knows. A column may have such a name: a parenthesis tells.
+const FUNCTIONS: &[&str] = &[
+    "current_database",
     "current_schemas",
     "current_setting",
-    "current_role",
-    "current_user",
     "format_type",
     "has_schema_privilege",
     "has_table_privilege",
     "has_database_privilege",
     "has_any_column_privilege",
-    "information_schema",
     "obj_description",
     "col_description",
     "shobj_description",
@@ -58,8 +64,6 @@ const FUNCTIONS: &[&str] = &[
     "set_config",
     "has_column_privilege",
     "inet_server_addr",
-    "regclass",
-    "session_user",
     "to_regclass",
     "to_regtype",
     "version",
@@ -154,8 +158,10 @@ impl PgCatalog {
 
     /// True if a statement asks for the catalogue: it names something that only the catalogue has.
     pub fn wants(piece: &Piece) -> bool {
-        let is_ours = |word: &str| word.starts_with("pg_") || FUNCTIONS.contains(&word);
-        piece.words().any(|word| is_ours(&word.to_ascii_lowercase()))
+        piece.words().any(|(word, is_called)| {
+            let word = &*word.to_ascii_lowercase();
+            word.starts_with("pg_") || WORDS.contains(&word) || (is_called && FUNCTIONS.contains(&word))
+        })
     }
 }
 
@@ -247,6 +253,7 @@ mod tests {
             "SELECT 1",
             "SELECT versions FROM apg_table",
             "SELECT current_timestamp",
+            "SELECT version FROM releases",
             "SELECT 'pg_class, version()'",
         ] {
             assert!(!wants(text), "{text}");

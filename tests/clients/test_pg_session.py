@@ -246,6 +246,12 @@ def test_the_user_who_may_only_read_changes_nothing(own_server):
             "ALTER TABLE kept DROP PARTITION LIST '2024-01-01'",
             "DROP TABLE kept",
             "TRUNCATE TABLE kept",
+            "UPDATE kept SET v = 2",
+            "DELETE FROM kept WHERE v = 1",
+            "DELETE FROM kept",
+            "CREATE TABLE other AS (SELECT 1)",
+            "ALTER TABLE kept RENAME COLUMN v TO w",
+            "ALTER DATABASE qdb SET search_path TO other",
         ]:
             for begin in ("", "BEGIN; "):
                 with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):

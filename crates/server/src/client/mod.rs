@@ -1,5 +1,6 @@
 //! The commands that talk to a running server: `sql`, `import`, `export`, `health`.
 
+pub(crate) mod args;
 mod export;
 mod import;
 mod script;

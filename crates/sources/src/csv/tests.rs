@@ -2,7 +2,10 @@
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 
+use nowcast_model::ColumnType;
+
 use super::*;
+use crate::Precision;
 
 fn options() -> CsvOptions {
     CsvOptions::default()

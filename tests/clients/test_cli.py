@@ -236,6 +236,15 @@ class Terminal:
 
     def leave(self):
         self.type("\\q\r")
+        # What it still writes is read: it waits for that before it ends.
+        deadline = time.monotonic() + 20
+        while True:
+            assert time.monotonic() < deadline, f"it does not end: {self.seen!r}"
+            try:
+                if select.select([self.fd], [], [], 0.1)[0] and not os.read(self.fd, 65536):
+                    break
+            except OSError:
+                break
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 

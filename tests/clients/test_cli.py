@@ -234,6 +234,11 @@ class Terminal:
     def type(self, text):
         os.write(self.fd, text.encode())
 
+    def enter(self, line):
+        """Types a line and reads until it was taken: what comes behind is its answer."""
+        self.type(line + "\r")
+        self.expect("\x1b[?2004l")
+
     def leave(self):
         self.type("\\q\r")
         # What it still writes is read: it waits for that before it ends.
@@ -250,40 +255,42 @@ class Terminal:
 
 def test_the_shell(filled, tmp_path):
     terminal = Terminal(filled, tmp_path, NO_COLOR="1")
-    terminal.type("SELECT n, s\r")
+    terminal.enter("SELECT n, s")
     terminal.expect("-> ")
-    terminal.type("FROM out ORDER BY n LIMIT 1; SELECT 'a;b' AS two;\r")
+    terminal.enter("FROM out ORDER BY n LIMIT 1; SELECT 'a;b' AS two;")
     assert "text 0" in terminal.expect("(1 row)")
     assert "a;b" in terminal.expect("(1 row)")
+    terminal.expect("=> ")
     for typed, expected in [
         ("\\dt", "out"), ("\\d out", "TIMESTAMP"), ("\\timing", "timing is on"), ("SELECT 1;", "Time: "),
         ("\\x", "each cell"), ("SELECT 7 AS seven;", "-[ 1 ]-"), ("\\?", "\\watch"), ("\\nonsense", "no command"),
         ("SELECT nowhere;", "error:"), ("\\format csv", "=> "), ("SELECT 5 AS five, 6 AS six;", "five,six"),
     ]:
-        terminal.type(typed + "\r")
+        terminal.enter(typed)
         terminal.expect(expected)
         if not expected.endswith("=> "):
             terminal.expect("=> ")
     # Tab completes keywords and tables.
-    terminal.type("SELE\t 8 AS eight FROM ou\t LIMIT 1;\r")
-    terminal.expect("eight")
+    terminal.enter("SELE\t 8 AS eight FROM ou\t LIMIT 1;")
+    terminal.expect("eight\r\r\n")
     terminal.expect("=> ")
     # The line before comes back.
-    terminal.type("\x1b[A\r")
+    terminal.enter("\x1b[A")
     terminal.expect("eight\r\r\n")
     terminal.expect("=> ")
     assert terminal.leave() == 0
     history = tmp_path / "nowcast" / "history"
     assert history.stat().st_mode & 0o777 == 0o600 and "AS seven" in history.read_text()
     terminal = Terminal(filled, tmp_path)
-    terminal.type("SELECT 1 AS one;\r")
+    terminal.enter("SELECT 1 AS one;")
     assert "\x1b[1m" in terminal.expect("(1 row)")
+    terminal.expect("=> ")
     assert terminal.leave() == 0
 
 
 def test_ctrl_c_ends_the_query(filled, tmp_path):
     terminal = Terminal(filled, tmp_path)
-    terminal.type("SELECT count(DISTINCT a.n * b.n) FROM out a CROSS JOIN out b;\r")
+    terminal.enter("SELECT count(DISTINCT a.n * b.n) FROM out a CROSS JOIN out b;")
     deadline = time.monotonic() + 20
     while filled.metrics()["nowcast_sql_running"] != 1:
         assert time.monotonic() < deadline
@@ -291,10 +298,11 @@ def test_ctrl_c_ends_the_query(filled, tmp_path):
     terminal.expect("the query was ended")
     while filled.metrics()["nowcast_sql_running"] != 0:
         assert time.monotonic() < deadline
-    terminal.type("SELECT 40 + 2 AS answer;\r")
+    terminal.expect("=> ")
+    terminal.enter("SELECT 40 + 2 AS answer;")
     terminal.expect("42")
     terminal.expect("=> ")
-    terminal.type("\\watch 0.1\r")
+    terminal.enter("\\watch 0.1")
     terminal.expect("42")
     terminal.expect("42")
     terminal.type("\x03")

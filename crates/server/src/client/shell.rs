@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use rustyline::{
     CompletionType, Config, Editor, Helper, completion::Completer, error::ReadlineError,
     highlight::Highlighter, hint::Hinter, history::FileHistory, validate::Validator,
@@ -156,6 +158,8 @@ pub(super) struct Shell {
     timing: bool,
     last: Option<String>,
     transaction: Transaction,
+    /// Ctrl-C off the prompt. One for the whole session: none is lost between two queries.
+    interrupt: Signal,
 }
 
 /// What became of a query.
@@ -166,34 +170,37 @@ enum Outcome {
 }
 
 impl Shell {
-    pub(super) fn new(args: &SqlArgs) -> Shell {
+    fn new(args: &SqlArgs, interrupt: Signal) -> Shell {
         Shell {
             server: args.server.clone(),
             look: look(args.format),
             timing: args.timing,
             last: None,
             transaction: Transaction::default(),
+            interrupt,
         }
     }
 
     /// Reads and runs until the user leaves.
-    pub(super) async fn run(mut self) -> anyhow::Result<()> {
+    pub(super) async fn run(args: &SqlArgs) -> anyhow::Result<()> {
         let config = Config::builder()
             .max_history_size(HISTORY_LINES)?
             .history_ignore_space(true)
             .completion_type(CompletionType::List)
             .build();
         let mut editor: Editor<Words, FileHistory> = Editor::with_config(config)?;
-        editor.set_helper(Some(Words { names: self.names().await? }));
+        // Behind the editor, which listens for the signal too and would take it away.
+        let mut shell = Shell::new(args, signal(SignalKind::interrupt())?);
+        editor.set_helper(Some(Words { names: shell.names().await? }));
         let history = history_file();
         if let Some(file) = &history {
             // The first time there is none.
             let _ = editor.load_history(file);
         }
-        print(&format!("nowcast {}, {}. \\? for help.\n", env!("CARGO_PKG_VERSION"), self.server.to));
+        print(&format!("nowcast {}, {}. \\? for help.\n", env!("CARGO_PKG_VERSION"), shell.server.to));
         let mut text = String::new();
         loop {
-            let prompt = match (text.is_empty(), self.transaction.is_open()) {
+            let prompt = match (text.is_empty(), shell.transaction.is_open()) {
                 (true, false) => "nowcast=> ",
                 (true, true) => "nowcast*> ",
                 (false, _) => "nowcast-> ",
@@ -203,7 +210,7 @@ impl Shell {
                     if text.is_empty() && line.trim_start().starts_with('\\') {
                         // A line that cannot be remembered still counts.
                         let _ = editor.add_history_entry(line.trim());
-                        if self.command(line.trim()).await {
+                        if shell.command(line.trim()).await {
                             break;
                         }
                         continue;
@@ -215,12 +222,12 @@ impl Shell {
                     if !statements.is_empty() {
                         let _ = editor.add_history_entry(text[..text.len() - rest.len()].trim());
                     }
-                    self.statements(statements, &mut editor).await;
+                    shell.statements(statements, &mut editor).await;
                     text = if rest.trim().is_empty() { String::new() } else { rest };
                 }
                 Err(ReadlineError::Interrupted) => {
                     text.clear();
-                    if self.transaction.rest().is_some() {
+                    if shell.transaction.rest().is_some() {
                         print("the transaction was dropped\n");
                     }
                 }
@@ -254,11 +261,11 @@ impl Shell {
     }
 
     /// Runs a text and prints the answer; Ctrl-C ends it.
-    async fn query(&self, text: &str) -> Outcome {
+    async fn query(&mut self, text: &str) -> Outcome {
         let began = Instant::now();
         let outcome = tokio::select! {
             outcome = exec(&self.server, text) => outcome,
-            _ = tokio::signal::ctrl_c() => {
+            _ = self.interrupt.recv() => {
                 print("\nthe query was ended\n");
                 return Outcome::Interrupted;
             }
@@ -281,7 +288,7 @@ impl Shell {
     }
 
     /// Runs a text whose outcome changes nothing here.
-    async fn show(&self, text: &str) {
+    async fn show(&mut self, text: &str) {
         self.query(text).await;
     }
 
@@ -313,8 +320,8 @@ impl Shell {
         false
     }
 
-    async fn watch(&self, argument: &str) {
-        let Some(text) = &self.last else {
+    async fn watch(&mut self, argument: &str) {
+        let Some(text) = self.last.clone() else {
             print("no query ran yet\n");
             return;
         };
@@ -323,11 +330,11 @@ impl Shell {
             print("\\watch takes seconds, from 0.1 to a day\n");
             return;
         };
-        while matches!(self.query(text).await, Outcome::Done) {
+        while matches!(self.query(&text).await, Outcome::Done) {
             let waited = tokio::time::sleep(Duration::from_secs_f64(seconds));
             tokio::select! {
                 () = waited => {}
-                _ = tokio::signal::ctrl_c() => {
+                _ = self.interrupt.recv() => {
                     print("\n");
                     return;
                 }

@@ -32,7 +32,9 @@ pub fn sql(args: &SqlArgs) -> anyhow::Result<()> {
             text =
                 std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         }
-        (None, None) if std::io::stdin().is_terminal() => return runtime.block_on(Shell::new(args).run()),
+        (None, None) if std::io::stdin().is_terminal() => {
+            return runtime.block_on(Shell::run(args));
+        }
         (None, None) => {
             std::io::stdin().read_to_string(&mut text).context("cannot read standard input")?;
         }

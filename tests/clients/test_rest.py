@@ -142,10 +142,13 @@ def test_parquet_has_the_rows(table, codec):
 
 
 def test_answers_are_compressed(table):
-    query = "SELECT * FROM rest ORDER BY ts"
-    plain = get(table, "/exp", query=query)[2]
+    query = "SELECT * FROM rest ORDER BY ts, n"
+    plain = get(table, "/exp", query=query)[2].decode().splitlines()
     status, headers, packed = get(table, "/exp", {"Accept-Encoding": "gzip"}, query=query)
-    assert headers["Content-Encoding"] == "gzip" and gzip.decompress(packed) == plain
+    unpacked = gzip.decompress(packed).decode().splitlines()
+    assert headers["Content-Encoding"] == "gzip" and len(unpacked) == len(plain)
+    # One by one: a comparison of all would take hours to be told.
+    assert next(((a, b) for a, b in zip(plain, unpacked) if a != b), None) is None
     headers = get(table, "/exec", {"Accept-Encoding": "zstd"}, query="rest")[1]
     assert headers["Content-Encoding"] == "zstd"
 

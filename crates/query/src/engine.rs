@@ -28,7 +28,7 @@ use datafusion::{
     },
 };
 use futures::{Stream, TryStreamExt};
-use nowcast_model::{Item, Offset, name_key};
+use nowcast_model::{Item, Offset, TableName, name_key};
 use nowcast_store::{Snapshot, TableVersion};
 
 use crate::{
@@ -417,6 +417,18 @@ impl rewrite::World for World<'_> {
         let version = self.table(name)?;
         let time = version.schema.timestamp?;
         Some(name_key(&version.schema.columns[time].name))
+    }
+
+    fn missing(&self, name: &ObjectName) -> Option<SqlError> {
+        let mut parts = name.0.iter().rev().filter_map(|part| part.as_ident());
+        let table = parts.next()?;
+        let schema = parts.next().map(|ident| ident.value.as_str());
+        let is_it = |known: &TableName| {
+            name_key(&known.table) == table.value && schema.is_none_or(|s| name_key(&known.schema) == s)
+        };
+        let is_system = self.ctx.system.as_ref().is_some_and(|system| system.tables().iter().any(is_it));
+        (!is_system && self.table(name).is_none())
+            .then(|| catalog::undefined_table(self.ctx, schema, &table.value))
     }
 
     fn is_aggregate(&self, name: &str) -> bool {

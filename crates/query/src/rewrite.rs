@@ -44,6 +44,8 @@ pub(crate) trait World {
     fn is_table(&self, name: &ObjectName) -> bool;
     /// The column, by key, that is the table's time, if it is a table of the snapshot and has one.
     fn time_of(&self, name: &ObjectName) -> Option<String>;
+    /// That there is no such table, with what was meant; `None` if there is one.
+    fn missing(&self, name: &ObjectName) -> Option<SqlError>;
     /// True if it is an aggregate function.
     fn is_aggregate(&self, name: &str) -> bool;
 }

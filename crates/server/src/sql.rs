@@ -9,10 +9,12 @@
 //! once where no rows were written before it, and is refused behind them; one that changes rows is refused.
 
 mod apart;
+mod task;
 mod write;
 
 pub use apart::STACK_BYTES;
 use apart::ended;
+use task::Task;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -25,7 +27,6 @@ use nowcast_store::Store;
 use tokio::{
     runtime::Handle,
     sync::{Semaphore, mpsc},
-    task::AbortHandle,
     time::{Instant, timeout_at},
 };
 
@@ -94,7 +95,7 @@ pub struct Rows {
     /// Where in the log the answer holds.
     pub position: Offset,
     batches: mpsc::Receiver<Result<RecordBatch, SqlError>>,
-    abort: AbortHandle,
+    task: Task,
     /// When its time is up; `None` of a cursor, whose reader's time is not counted.
     deadline: Option<Instant>,
     timeout: Duration,
@@ -106,23 +107,21 @@ impl Rows {
     /// # Errors
     /// A value failed, memory ran out, or the time is up.
     pub async fn next(&mut self) -> Option<Result<RecordBatch, SqlError>> {
-        let Some(deadline) = self.deadline else { return self.batches.recv().await };
-        // The query says so itself, unless it is in the midst of something that cannot be interrupted.
-        match timeout_at(deadline + GRACE, self.batches.recv()).await {
-            Ok(batch) => batch,
+        // The query says itself that its time is up, unless it is in the midst of something that cannot be interrupted.
+        let next = match self.deadline {
+            None => Ok(self.batches.recv().await),
+            Some(deadline) => timeout_at(deadline + GRACE, self.batches.recv()).await,
+        };
+        match next {
+            Ok(Some(batch)) => Some(batch),
+            Ok(None) => self.task.ended().await.err().map(Err),
             Err(_) if self.batches.is_closed() => None,
             Err(_) => {
-                self.abort.abort();
+                self.task.end();
                 self.batches.close();
                 Some(Err(too_long(self.timeout)))
             }
         }
-    }
-}
-
-impl Drop for Rows {
-    fn drop(&mut self) {
-        self.abort.abort();
     }
 }
 
@@ -343,8 +342,8 @@ impl Sql {
                 }
             }
         };
-        let abort = self.runtime.spawn(work).abort_handle();
-        Ok(Rows { schema, position, batches, abort, deadline: until, timeout })
+        let task = Task::spawn(&self.runtime, work);
+        Ok(Rows { schema, position, batches, task, deadline: until, timeout })
     }
 
     /// Longest time that a statement of `session` may run.

@@ -32,7 +32,7 @@ pub(crate) fn expand(
         return Err(error);
     }
     let times = Times { world, clauses, ctes: BTreeMap::new() };
-    let mut expand = Expand { text, times, seq: false, outermost: true, names: 0 };
+    let mut expand = Expand { text, times, seq: false, missing: None, outermost: true, names: 0 };
     match query.visit(&mut expand) {
         ControlFlow::Continue(()) => Ok(expand.seq),
         ControlFlow::Break(error) => Err(error),
@@ -44,6 +44,8 @@ pub(super) struct Expand<'a> {
     pub(super) text: &'a Text,
     pub(super) times: Times<'a>,
     pub(super) seq: bool,
+    /// What the block at hand lacks.
+    missing: Option<SqlError>,
     outermost: bool,
     names: usize,
 }
@@ -96,6 +98,7 @@ impl Expand<'_> {
         // Done once: what is copied out of the block must not be found again.
         select.select_token = AttachedToken::empty();
         let time = self.times.of_select(select);
+        self.missing = self.times.missing(self.text, select);
         asof::expand(self, select)?;
         time::take_designations(&mut select.from);
         let mut time = time;
@@ -116,6 +119,9 @@ impl Expand<'_> {
     /// The block's time, or what to do if it has none.
     pub(super) fn need(&self, time: Option<&Time>, clause: &str, place: Place) -> Result<Time, SqlError> {
         time.cloned().ok_or_else(|| {
+            if let Some(missing) = &self.missing {
+                return missing.clone();
+            }
             let message = format!("{clause} needs a time column, and what it reads has none that is known");
             let hint = "name it behind the table or the subquery: FROM (SELECT …) timestamp(ts)";
             SqlError::new(SqlCode::Syntax, message).hint(hint).at(place)

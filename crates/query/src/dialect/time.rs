@@ -10,7 +10,11 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::{clause::Clauses, sql};
-use crate::rewrite::{self, World};
+use crate::{
+    error::SqlError,
+    rewrite::{self, World},
+    text::Text,
+};
 
 /// Functions whose result is a time for the time that they are given.
 const BUCKETS: [&str; 9] = [
@@ -90,6 +94,20 @@ impl Times<'_> {
         let name = self.of_factor(factor)?;
         let of_table = matches!(factor, TableFactor::Table { name, .. } if self.is_table(name));
         Some(Time { name, relation: relation_name(factor), qualified, of_table })
+    }
+
+    /// The first table of the block that is not there. A clause that finds no time in it would hide that.
+    pub(super) fn missing(&self, text: &Text, select: &Select) -> Option<SqlError> {
+        let joined = select.from.iter().flat_map(|from| from.joins.iter().map(|join| &join.relation));
+        let mut factors = select.from.iter().map(|from| &from.relation).chain(joined);
+        factors.find_map(|factor| match factor {
+            TableFactor::Table { name, args: None, .. } if !self.is_cte(name) => {
+                let error = self.world.missing(name)?;
+                let place = text.find_name(&rewrite::last(name));
+                Some(place.map_or(error.clone(), |place| error.at(place)))
+            }
+            _ => None,
+        })
     }
 
     fn is_cte(&self, name: &ObjectName) -> bool {

@@ -119,7 +119,7 @@ async fn run(app: &App, fields: &Fields, read_only: bool) -> Result<Response, Ap
             let json = HeaderValue::from_static("application/json; charset=utf-8");
             Ok(([(header::CONTENT_TYPE, json)], body).into_response())
         }
-        Some(Answer::Done { tag: "INSERT", rows }) => {
+        Some(Answer::Done { tag: "INSERT" | "UPDATE" | "DELETE", rows }) => {
             Ok(axum::Json(json!({ "dml": "OK", "updated": rows.unwrap_or(0) })).into_response())
         }
         _ => Ok(axum::Json(json!({ "ddl": "OK" })).into_response()),

@@ -9,17 +9,16 @@ use nowcast_model::{Event, Item};
 use nowcast_query::{Params, QueryContext, SqlError, Statement};
 use tokio::{
     sync::{MutexGuard, mpsc},
-    task::AbortHandle,
     time::timeout_at,
 };
 
-use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, rows_of, too_long};
+use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, rows_of, task::Task, too_long};
 use crate::transaction::Transaction;
 
 /// What a statement writes, record by record. Dropping it ends the query in it.
 pub struct Records {
     records: mpsc::Receiver<Result<Vec<Item>, SqlError>>,
-    _ended: AbortOnDrop,
+    task: Task,
 }
 
 impl Records {
@@ -28,7 +27,10 @@ impl Records {
     /// # Errors
     /// A value failed or does not fit, or the time is up.
     pub async fn next(&mut self) -> Option<Result<Vec<Item>, SqlError>> {
-        self.records.recv().await
+        match self.records.recv().await {
+            Some(items) => Some(items),
+            None => self.task.ended().await.err().map(Err),
+        }
     }
 }
 
@@ -38,15 +40,6 @@ pub struct Chosen<'a> {
     items: Vec<Item>,
     rows: u64,
     held: MutexGuard<'a, ()>,
-}
-
-/// Ends a task that nobody waits for any more.
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Sql {
@@ -102,7 +95,7 @@ impl Sql {
                 let _ = sender.send(Err(error)).await;
             }
         };
-        Ok(Records { records, _ended: AbortOnDrop(self.runtime.spawn(work).abort_handle()) })
+        Ok(Records { records, task: Task::spawn(&self.runtime, work) })
     }
 
     /// Finds the rows that an UPDATE or a DELETE changes.

@@ -43,7 +43,7 @@ pub(super) fn expand(expand: &mut Expand<'_>, select: &mut Select) -> Result<(),
                 let error = SqlError::new(SqlCode::NotSupported, message).at(place);
                 return Err(error.hint("write ON (key, …) or ON a.key = b.key AND …; filter in WHERE"));
             }
-            *on = sql::call(ASOF, new);
+            *on = crate::ast::call(ASOF, new);
         }
     }
     Ok(())

@@ -75,33 +75,10 @@ pub(super) struct Lift<'a> {
     clauses: Clauses,
 }
 
-/// Words that end a join's condition.
-const ENDS_JOIN: [&str; 22] = [
-    "JOIN",
-    "INNER",
-    "LEFT",
-    "RIGHT",
-    "FULL",
-    "CROSS",
-    "NATURAL",
-    "WHERE",
-    "GROUP",
-    "SAMPLE",
-    "LATEST",
-    "ORDER",
-    "LIMIT",
-    "UNION",
-    "INTERSECT",
-    "EXCEPT",
-    "HAVING",
-    "WINDOW",
-    "OFFSET",
-    "FETCH",
-    "FOR",
-    "ALIGN",
-];
+/// Words that begin another join, which ends the condition of one.
+const BEGINS_JOIN: [&str; 7] = ["JOIN", "INNER", "LEFT", "RIGHT", "FULL", "CROSS", "NATURAL"];
 
-/// Words that end a clause of SAMPLE BY or LATEST.
+/// Words that end a clause of SAMPLE BY or LATEST, and a join's condition.
 const ENDS_CLAUSE: [&str; 16] = [
     "WHERE",
     "GROUP",
@@ -156,7 +133,9 @@ impl Lift<'_> {
         }
         let begins_join = ["ASOF", "LT", "SPLICE"].into_iter().find(|word| text.are(at, &[word, "JOIN"]));
         let call = text.token(at + 1) == Some(&Token::LParen);
-        if begins_join.is_some() || (!call && ENDS_JOIN.iter().any(|word| text.is(at, word))) {
+        if begins_join.is_some()
+            || (!call && BEGINS_JOIN.iter().chain(&ENDS_CLAUSE).any(|word| text.is(at, word)))
+        {
             self.end_join();
         }
         let select = self.frame().select;

@@ -50,7 +50,7 @@ pub(super) fn expand(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), S
         let offset = Offset { value: sql::number(low), rows: OffsetRows::None };
         (sql::number(high - low), Some(offset))
     } else {
-        (sql::call(TAIL, vec![sql::number(low), sql::number(high)]), None)
+        (crate::ast::call(TAIL, vec![sql::number(low), sql::number(high)]), None)
     };
     query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
     Ok(())

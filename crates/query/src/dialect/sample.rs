@@ -261,7 +261,7 @@ pub(super) fn expand(
     select.group_by = GroupByExpr::Expressions(groups, Vec::new());
     let inner = std::mem::replace(select, outer);
     select.from = vec![sql::derived(sql::query_of(inner)?, rewrite::SAMPLED)];
-    select.selection = Some(sql::call(FILL, args));
+    select.selection = Some(crate::ast::call(FILL, args));
     Ok(sql::column(None, TIME))
 }
 
@@ -357,19 +357,19 @@ fn bucket(
         Align::Calendar { zone: Zone::Fixed(0), offset_us: 0 }
             if sample.from.is_none() && stride.origin_us() == 0 =>
         {
-            Ok(sql::call("date_bin", vec![sql::interval(stride)?, time.expr()]))
+            Ok(crate::ast::call("date_bin", vec![sql::interval(stride)?, time.expr()]))
         }
-        Align::Calendar { .. } => Ok(sql::call(BUCKET, vec![time.expr(), spec(), origin(sample)?])),
+        Align::Calendar { .. } => Ok(crate::ast::call(BUCKET, vec![time.expr(), spec(), origin(sample)?])),
         Align::FirstObservation => {
             // The first time of the same rows, joined to each of them.
             let mut first = sql::select("SELECT 1")?;
-            first.projection = vec![sql::named(sql::call("min", vec![time.expr()]), "_first")];
+            first.projection = vec![sql::named(crate::ast::call("min", vec![time.expr()]), "_first")];
             first.from.clone_from(&select.from);
             first.selection.clone_from(&select.selection);
             let name = expand.name("_first");
             select.from.push(sql::derived(sql::query_of(first)?, &name));
             let origin = sql::column(Some(&name), "_first");
-            Ok(sql::call(BUCKET, vec![time.expr(), spec(), origin]))
+            Ok(crate::ast::call(BUCKET, vec![time.expr(), spec(), origin]))
         }
     }
 }

@@ -149,10 +149,10 @@ fn wrap(select: &mut Select, name: &str, expr: &str, column: &str) -> Result<(),
 
 fn bucket(time: &Expr, stride: Stride) -> Result<Expr, SqlError> {
     if stride.origin_us() == 0 {
-        return Ok(sql::call("date_bin", vec![sql::interval(stride)?, time.clone()]));
+        return Ok(crate::ast::call("date_bin", vec![sql::interval(stride)?, time.clone()]));
     }
     let spec = sql::text(&format!("{stride} +00:00"));
-    Ok(sql::call(BUCKET, vec![time.clone(), spec, sql::timestamp(stride.origin_us())?]))
+    Ok(crate::ast::call(BUCKET, vec![time.clone(), spec, sql::timestamp(stride.origin_us())?]))
 }
 
 fn hop(

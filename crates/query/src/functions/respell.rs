@@ -2,11 +2,12 @@
 //! is planned.
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList,
-    FunctionArguments, Ident, NullTreatment, ObjectName, ObjectNamePart, Value,
+    DuplicateTreatment, Expr, Function, FunctionArguments, Ident, NullTreatment, ObjectName, ObjectNamePart,
+    Value,
 };
 
 use super::NOW;
+use crate::ast::call;
 
 /// Names of aggregates that only this file knows.
 const AGGREGATES: [&str; 8] = [
@@ -93,19 +94,4 @@ fn days(expr: &mut Expr, count: i64) -> bool {
         *expr = if count == 0 { today } else { call("dateadd", vec![text("d"), number, today]) };
     }
     false
-}
-
-fn call(name: &str, args: Vec<Expr>) -> Expr {
-    let args = args.into_iter().map(|arg| FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)));
-    let list = FunctionArgumentList { duplicate_treatment: None, args: args.collect(), clauses: Vec::new() };
-    Expr::Function(Function {
-        name: named(name),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(list),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    })
 }

@@ -63,6 +63,22 @@ pub(super) enum Output {
     Of(usize),
 }
 
+impl Output {
+    /// The type for the arguments of the function `name`.
+    ///
+    /// # Errors
+    /// It is that of an argument that is not there.
+    pub(super) fn of(&self, name: &str, args: &[DataType]) -> Result<DataType> {
+        match self {
+            Output::Is(ty) => Ok(ty.clone()),
+            Output::Of(at) => match args.get(*at) {
+                Some(ty) => Ok(ty.clone()),
+                None => plan_err!("the function '{name}' lacks an argument"),
+            },
+        }
+    }
+}
+
 /// A body's arguments.
 pub(super) struct Args<'a> {
     name: &'static str,
@@ -164,13 +180,7 @@ impl ScalarUDFImpl for Scalar {
     }
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
-        match &self.output {
-            Output::Is(ty) => Ok(ty.clone()),
-            Output::Of(at) => match args.get(*at) {
-                Some(ty) => Ok(ty.clone()),
-                None => plan_err!("the function '{}' lacks an argument", self.name),
-            },
-        }
+        self.output.of(self.name, args)
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {

@@ -67,13 +67,7 @@ impl AggregateUDFImpl for Collect {
     }
 
     fn return_type(&self, args: &[DataType]) -> Result<DataType> {
-        match &self.output {
-            Output::Is(ty) => Ok(ty.clone()),
-            Output::Of(at) => match args.get(*at) {
-                Some(ty) => Ok(ty.clone()),
-                None => plan_err!("the function '{}' lacks an argument", self.name),
-            },
-        }
+        self.output.of(self.name, args)
     }
 
     fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {

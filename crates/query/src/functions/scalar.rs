@@ -102,6 +102,14 @@ impl Args<'_> {
         self.typed(at, |array| array.as_string_opt::<i32>().cloned())
     }
 
+    /// The text that is the same for all rows, if it is one.
+    pub(super) fn constant(&self, at: usize) -> Option<&str> {
+        match self.args.get(at)? {
+            ColumnarValue::Scalar(value) => value.try_as_str().flatten(),
+            ColumnarValue::Array(_) => None,
+        }
+    }
+
     pub(super) fn longs(&self, at: usize) -> Result<Int64Array> {
         self.typed(at, |array| array.as_primitive_opt::<Int64Type>().cloned())
     }

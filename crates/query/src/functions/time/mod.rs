@@ -12,7 +12,7 @@ use arrow::{
         TimestampMicrosecondArray,
     },
     compute::cast,
-    datatypes::{DataType, Float64Type, Int32Type, TimeUnit},
+    datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
 };
 use datafusion::{
     common::{Result, exec_datafusion_err, exec_err},
@@ -210,7 +210,16 @@ fn zone_of(zones: Option<&StringArray>, row: usize, last: &mut Last<Zone>) -> Re
 }
 
 fn date_trunc(args: &Args<'_>) -> Result<ArrayRef> {
-    let (units, times) = (args.text(0)?, args.times(1)?);
+    let times = args.times(1)?;
+    // As in every query that groups by time: the unit is looked up once, not in each of as many copies as there are
+    // rows.
+    if let Some(text) = args.constant(0)
+        && args.len() == 2
+    {
+        let unit = unit(text)?;
+        return array(times.unary_opt::<_, TimestampMicrosecondType>(|us| unit.floor(us, None)));
+    }
+    let units = args.text(0)?;
     let zones = zones(args, 2)?;
     let (mut last, mut last_zone) = (Last::new(), Last::new());
     let floors = units.iter().zip(&times).enumerate().map(|(row, pair)| {
@@ -224,7 +233,14 @@ fn date_trunc(args: &Args<'_>) -> Result<ArrayRef> {
 
 /// `('15m', ts[, from[, offset[, zone]]])`.
 fn rounded(args: &Args<'_>, round: fn(Unit, i64, Option<i64>) -> Option<i64>) -> Result<ArrayRef> {
-    let (units, times) = (args.text(0)?, args.times(1)?);
+    let times = args.times(1)?;
+    if let Some(text) = args.constant(0)
+        && args.len() == 2
+    {
+        let unit = unit(text)?;
+        return array(times.unary_opt::<_, TimestampMicrosecondType>(|us| round(unit, us, None)));
+    }
+    let units = args.text(0)?;
     let origins = (args.len() > 2).then(|| args.times(2)).transpose()?;
     let offsets = (args.len() > 3).then(|| args.text(3)).transpose()?;
     let zones = zones(args, 4)?;

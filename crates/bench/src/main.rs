@@ -8,9 +8,9 @@
 //! | `ingest` | rows per server CPU-second, from parsing alone to queryable, and PostgreSQL's `COPY` |
 //! | `order` | what late rows and more connections cost |
 //! | `append`, `replay` | the log: beside `dd`, and beside a scan that only holds checksums |
-//! | `query` | aggregates over parts, beside plain DataFusion and DuckDB |
+//! | `query`, `tsbs_queries` | queries over parts, beside plain DataFusion and DuckDB |
 //! | `freshness` | from a row's `write()` to the message that shows it |
-//! | `server`, `postgres` | the programs that are measured, each in a directory of its own |
+//! | `server`, `postgres`, `duckdb` | the programs that are measured, each in a directory of its own |
 //! | `memory_group` | a bound on what one of them may use |
 //! | `cpu` | what they used, by `/proc` |
 //!
@@ -27,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 mod append;
 mod cpu;
 mod disorder;
+mod duckdb;
 mod freshness;
 mod ingest;
 mod memory_group;
@@ -37,6 +38,7 @@ mod query;
 mod replay;
 mod server;
 mod tsbs;
+mod tsbs_queries;
 
 /// The server's allocator, so that parsing in this process costs what it costs there.
 #[global_allocator]
@@ -60,7 +62,7 @@ enum Command {
     Append(append::AppendArgs),
     /// Replay of the log, beside a scan that only holds its checksums
     Replay(replay::ReplayArgs),
-    /// Time-bucket aggregates over 10 million rows in parts, beside plain DataFusion and DuckDB
+    /// Queries over 10 million rows in parts: beside plain DataFusion, and TSBS's types beside DuckDB
     Query(query::QueryArgs),
     /// Time from a row's write() to the WebSocket message that shows it
     Freshness(freshness::FreshnessArgs),

@@ -1,32 +1,34 @@
-//! Time-bucket aggregates over parts, beside plain DataFusion and DuckDB.
+//! Queries over parts: time-bucket aggregates beside plain DataFusion, the types of TSBS beside DuckDB.
 //!
 //! The rows go through the store as through the server: admitted, applied, flushed to parts whenever rows in memory pass
 //! their bound, merged, the last ones flushed too. The same rows, in the same order, go into one plain Parquet file:
-//! `ArrowWriter` with zstd and defaults otherwise. Then each query runs in turn on the parts with Nowcast's engine, on
-//! the file with a DataFusion session of default options, and on the file with DuckDB, all with two threads; the
-//! answers must be equal. A ratio is the median of the rounds' ratios.
+//! `ArrowWriter` with zstd and defaults otherwise. Then each query runs in turn on the parts with Nowcast's engine, and on
+//! the file with a DataFusion session of default options, or on the parts with DuckDB, all with as many threads; the
+//! answers must be equal. Files are in the system's page cache. A ratio is the median of the rounds' ratios; each round
+//! of a TSBS type draws other hosts and ranges.
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     sync::Arc,
     time::Instant,
 };
 
 use anyhow::Context;
 use arrow::{
-    array::RecordBatch,
+    array::{AsArray, RecordBatch},
+    compute::cast,
+    datatypes::{DataType, Float64Type},
     util::display::{ArrayFormatter, FormatOptions},
 };
 use clap::Args;
 use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use futures::StreamExt;
 use nowcast_disk::RealDisk;
 use nowcast_model::{Clock, Item, Record, SystemClock};
 use nowcast_query::{QueryContext, QueryEngine, QueryOptions};
-use nowcast_store::{Snapshot, Store, StoreOptions};
+use nowcast_store::{Part, Snapshot, Store, StoreOptions};
 use parquet::{
     arrow::ArrowWriter,
     basic::{Compression, ZstdLevel},
@@ -34,13 +36,16 @@ use parquet::{
 };
 
 use crate::{
-    Place, machine, median, note,
+    Place,
+    duckdb::{Digest, DuckDb},
+    machine, median, note,
     pipeline::{Decoder, admit, in_chunks},
     print, thousands,
-    tsbs::Rows,
+    tsbs::{INTERVAL_S, Random, Rows},
+    tsbs_queries::{Drawn, KINDS},
 };
 
-/// Each with its name in the table. For DuckDB the file stands in the place of `cpu`.
+/// Those that run beside plain DataFusion, each with its name in the table.
 const QUERIES: [(&str, &str); 2] = [
     (
         "by hour, all rows",
@@ -55,17 +60,8 @@ const QUERIES: [(&str, &str); 2] = [
     ),
 ];
 
-/// Reads a query a line; answers with the seconds that it took, and how many rows it had.
-const DUCKDB: &str = "
-import sys, time, duckdb
-connection = duckdb.connect()
-connection.execute('SET threads = ' + sys.argv[1])
-print(duckdb.__version__, flush=True)
-for line in sys.stdin:
-    began = time.perf_counter()
-    rows = connection.execute(line).fetchall()
-    print(time.perf_counter() - began, len(rows), flush=True)
-";
+/// Ten years of hours, and many more.
+const GENERATED: [usize; 2] = [87_600, 10_000_000];
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
@@ -84,41 +80,48 @@ pub(crate) struct QueryArgs {
     /// Threads of each query
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
-    /// A Python that has the package duckdb [default: that of the client tests, else python3]
+    /// Only queries whose names hold this
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// A directory in which the rows stay, and are found by the next run
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+    /// A Python that has the packages duckdb and pyarrow [default: that of the client tests, else python3]
     #[arg(long, value_name = "FILE")]
     python: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
 
-/// Seconds of one query in one round.
-struct Round {
-    nowcast: f64,
-    plain: f64,
-    duckdb: Option<f64>,
-}
-
 pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<()> {
     anyhow::ensure!(args.rows > 0, "there is nothing to measure in 0 rows");
-    let dir = args.place.temp_dir()?;
-    let file = dir.path().join("plain.parquet");
-    note("writing parts and the plain file");
-    let store = write(args, dir.path(), &file)?;
-    let snapshot = store.snapshot();
+    let temporary;
+    let dir = match &args.keep {
+        Some(dir) => dir.as_path(),
+        None => {
+            temporary = args.place.temp_dir()?;
+            temporary.path()
+        }
+    };
+    let file = dir.join("plain.parquet");
+    let store = if file.exists() {
+        Store::open(&dir.join("store"), StoreOptions::default(), Arc::new(RealDisk), Arc::new(SystemClock))?.0
+    } else {
+        note("writing parts and the plain file");
+        std::fs::create_dir_all(dir)?;
+        write(args, dir, &file)?
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(args.threads.max(1))
         .enable_all()
         .build()?;
-    let engine =
-        QueryEngine::new(QueryOptions { target_partitions: args.threads, ..QueryOptions::default() })?;
-    let plain = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(args.threads));
-    let path = file.to_str().context("the directory's name is no text")?;
-    runtime.block_on(plain.register_parquet("cpu", path, ParquetReadOptions::default()))?;
-    let mut duckdb = DuckDb::start(args)?;
+    let options = QueryOptions { target_partitions: args.threads, ..QueryOptions::default() };
+    let bench = Bench { args, snapshot: store.snapshot(), engine: QueryEngine::new(options)?, runtime };
 
-    let parts: Vec<_> = snapshot.tables.values().flat_map(|table| &table.parts).collect();
+    let parts = bench.parts();
     print(&format!(
-        "{} rows of TSBS cpu-only in {} parts ({} MB) and in one file ({} MB); {} rounds, {} threads; {}",
+        "{} rows of TSBS cpu-only in {} parts ({} MB) and in one file ({} MB), in the page cache; {} rounds, {} \
+         threads; {}",
         thousands(args.rows as u64),
         parts.len(),
         parts.iter().map(|part| part.bytes).sum::<u64>() / 1_000_000,
@@ -127,55 +130,153 @@ pub(crate) fn run(args: &QueryArgs) -> anyhow::Result<()> {
         args.threads,
         machine()
     ));
-    print("");
-    print("                          ms                              Nowcast's time of");
-    print("                      Nowcast  DataFusion    DuckDB     DataFusion's  DuckDB's");
-    for (name, sql) in QUERIES {
-        let mut rounds = Vec::new();
-        // Round 0 warms the page cache.
-        for number in 0..=args.rounds {
-            note(&format!("{name}: round {number} of {}", args.rounds));
-            let began = Instant::now();
-            let ours = runtime.block_on(ours(&engine, &snapshot, sql))?;
-            let nowcast = began.elapsed().as_secs_f64();
-            let began = Instant::now();
-            let theirs = runtime.block_on(async { plain.sql(sql).await?.collect().await })?;
-            let plain = began.elapsed().as_secs_f64();
-            let (ours, theirs) = (text(&ours)?, text(&theirs)?);
-            anyhow::ensure!(ours == theirs, "{name}: the answers differ\n{ours:?}\n{theirs:?}");
-            let from = format!("FROM read_parquet('{path}')");
-            let duckdb = match &mut duckdb {
-                Some(duckdb) => Some(duckdb.run(&sql.replace("FROM cpu", &from), ours.len())?),
-                None => None,
-            };
-            if number > 0 {
-                rounds.push(Round { nowcast, plain, duckdb });
-            }
-        }
-        let of = |get: fn(&Round) -> f64| median(rounds.iter().map(get).collect());
-        let of_duckdb = |get: fn(&Round, f64) -> f64| {
-            let values: Option<Vec<f64>> =
-                rounds.iter().map(|round| Some(get(round, round.duckdb?))).collect();
-            values.map(median)
-        };
-        let told = |value: Option<f64>, digits: usize| {
-            value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
-        };
-        print(&format!(
-            "{name:<20}{:>9.1}{:>12.1}{:>10}{:>17.2}{:>10}",
-            of(|round| round.nowcast * 1e3),
-            of(|round| round.plain * 1e3),
-            told(of_duckdb(|_, seconds| seconds * 1e3), 1),
-            of(|round| round.nowcast / round.plain),
-            told(of_duckdb(|round, seconds| round.nowcast / seconds), 2),
-        ));
+    bench.beside_datafusion(&file)?;
+    bench.beside_duckdb()?;
+    bench.generated()
+}
+
+struct Bench<'a> {
+    args: &'a QueryArgs,
+    snapshot: Arc<Snapshot>,
+    engine: QueryEngine,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// Seconds that two took for one query.
+struct Round {
+    ours_s: f64,
+    theirs_s: f64,
+}
+
+impl Bench<'_> {
+    fn parts(&self) -> Vec<&Arc<Part>> {
+        self.snapshot.tables.values().flat_map(|table| &table.parts).collect()
     }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        self.args.only.as_ref().is_none_or(|only| name.contains(only))
+    }
+
+    /// The same rows in one plain file, and the same library: what parts and their checksums cost.
+    fn beside_datafusion(&self, file: &Path) -> anyhow::Result<()> {
+        let config = SessionConfig::new().with_target_partitions(self.args.threads);
+        let plain = SessionContext::new_with_config(config);
+        let path = file.to_str().context("the directory's name is no text")?;
+        self.runtime.block_on(plain.register_parquet("cpu", path, ParquetReadOptions::default()))?;
+        head("DataFusion");
+        for (name, sql) in QUERIES.into_iter().filter(|(name, _)| self.is_wanted(name)) {
+            let mut rounds = Vec::new();
+            // Round 0 warms the page cache.
+            for number in 0..=self.args.rounds {
+                note(&format!("{name}: round {number} of {}", self.args.rounds));
+                let (ours_s, ours) = self.ours(sql)?;
+                let began = Instant::now();
+                let theirs = self.runtime.block_on(async { plain.sql(sql).await?.collect().await })?;
+                let theirs_s = began.elapsed().as_secs_f64();
+                let (ours, theirs) = (text(&ours)?, text(&theirs)?);
+                anyhow::ensure!(ours == theirs, "{name}: the answers differ\n{ours:?}\n{theirs:?}");
+                if number > 0 {
+                    rounds.push(Round { ours_s, theirs_s });
+                }
+            }
+            line(name, &rounds);
+        }
+        Ok(())
+    }
+
+    /// The same parts, and another engine.
+    fn beside_duckdb(&self) -> anyhow::Result<()> {
+        let Some(mut duckdb) = DuckDb::start(self.args.python.as_deref(), self.args.threads)? else {
+            print("DuckDB: not measured; name a Python with the packages duckdb and pyarrow by --python.");
+            return Ok(());
+        };
+        let paths = self.parts().into_iter().map(|part| format!("'{}'", part.path.display()));
+        let files = format!("FROM read_parquet([{}])", paths.collect::<Vec<_>>().join(", "));
+        let span_s = (self.args.rows / self.args.scale.max(1)) as i64 * INTERVAL_S;
+        let drawn = Drawn { hosts: self.args.scale, span_s };
+        let mut ratios = Vec::new();
+        head(&format!("DuckDB {}", duckdb.version));
+        for (name, kind) in KINDS.into_iter().filter(|(name, _)| self.is_wanted(name)) {
+            let mut random = Random::new(self.args.seed);
+            let mut rounds = Vec::new();
+            for number in 0..=self.args.rounds {
+                note(&format!("{name}: round {number} of {}", self.args.rounds));
+                let sql = kind.draw(drawn, &mut random);
+                let (ours_s, ours) = self.ours(&sql.nowcast)?;
+                let (theirs_s, theirs) = duckdb.run(&sql.duckdb.replace("FROM cpu", &files))?;
+                let ours = digest(&ours)?;
+                anyhow::ensure!(
+                    ours.agrees(&theirs),
+                    "{name}: the answers differ\n{ours:?}\n{theirs:?}\n{}",
+                    sql.nowcast
+                );
+                if number > 0 {
+                    rounds.push(Round { ours_s, theirs_s });
+                }
+            }
+            ratios.push(line(name, &rounds));
+        }
+        if !ratios.is_empty() {
+            let mean = (ratios.iter().map(|ratio| ratio.ln()).sum::<f64>() / ratios.len() as f64).exp();
+            print(&format!("{:<44}{mean:>9.2}", "geometric mean"));
+        }
+        Ok(())
+    }
+
+    /// Rows from nothing, as they are made for a table, taken batch by batch.
+    fn generated(&self) -> anyhow::Result<()> {
+        for rows in GENERATED.into_iter().filter(|_| self.is_wanted("generated")) {
+            let sql = format!(
+                "SELECT rnd_str('truck_1', 'truck_2') AS name, rnd_int(1000, 1500, 0) AS load, rnd_double() AS level, \
+                 timestamp_sequence('2022-01-01T00:00:00', 3600000000L) AS ts FROM long_sequence({rows}, 1, 2)"
+            );
+            let mut took = Vec::new();
+            for _ in 0..self.args.rounds.min(3) {
+                let context = QueryContext::new(Arc::clone(&self.snapshot), SystemClock.now_us());
+                let began = Instant::now();
+                let statement = self.engine.parse_one(&sql)?;
+                let made = self.runtime.block_on(async {
+                    let mut answer = self.engine.query(&context, &statement).await?.stream;
+                    let mut made = 0;
+                    while let Some(batch) = answer.next().await {
+                        made += batch?.num_rows();
+                    }
+                    anyhow::Ok(made)
+                })?;
+                anyhow::ensure!(made == rows, "{made} rows were made, not {rows}");
+                took.push(began.elapsed().as_secs_f64());
+            }
+            let rows = thousands(rows as u64);
+            print(&format!("{rows} rows of four columns made by long_sequence(): {:.2} s", median(took)));
+        }
+        Ok(())
+    }
+
+    /// Seconds, and the answer.
+    fn ours(&self, sql: &str) -> anyhow::Result<(f64, Vec<RecordBatch>)> {
+        let context = QueryContext::new(Arc::clone(&self.snapshot), SystemClock.now_us());
+        let began = Instant::now();
+        let statement = self.engine.parse_one(sql)?;
+        let answer = self.runtime.block_on(async {
+            anyhow::Ok(self.engine.query(&context, &statement).await?.collect().await?)
+        })?;
+        Ok((began.elapsed().as_secs_f64(), answer))
+    }
+}
+
+fn head(other: &str) {
     print("");
-    print(&match &duckdb {
-        Some(duckdb) => format!("DuckDB {}.", duckdb.version),
-        None => "DuckDB: not measured; name a Python with the package duckdb by --python.".to_owned(),
-    });
-    Ok(())
+    print(&format!("{:<24}{:>20}", "", "ms"));
+    print(&format!("{:<24}{:>8}{other:>18}{:>8}", "", "Nowcast", "ratio"));
+}
+
+/// Prints a query's line; returns the median of the ratios.
+fn line(name: &str, rounds: &[Round]) -> f64 {
+    let of = |get: fn(&Round) -> f64| median(rounds.iter().map(get).collect());
+    let ratio = of(|round| round.ours_s / round.theirs_s);
+    let (ours_ms, theirs_ms) = (of(|round| round.ours_s * 1e3), of(|round| round.theirs_s * 1e3));
+    print(&format!("{name:<24}{ours_ms:>8.1}{theirs_ms:>18.1}{ratio:>8.2}"));
+    ratio
 }
 
 /// Puts all rows into a store in `dir`, flushed, and into `file`.
@@ -222,10 +323,25 @@ fn write(args: &QueryArgs, dir: &Path, file: &Path) -> anyhow::Result<Arc<Store>
     Ok(store)
 }
 
-async fn ours(engine: &QueryEngine, snapshot: &Arc<Snapshot>, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
-    let context = QueryContext::new(Arc::clone(snapshot), SystemClock.now_us());
-    let statement = engine.parse_one(sql)?;
-    Ok(engine.query(&context, &statement).await?.collect().await?)
+/// An answer in short, for one too large to be compared cell by cell.
+fn digest(batches: &[RecordBatch]) -> anyhow::Result<Digest> {
+    let mut digest = Digest { rows: 0, sum_of_numbers: 0.0, bytes_of_text: 0 };
+    for batch in batches {
+        digest.rows += batch.num_rows();
+        for column in batch.columns() {
+            let ty = column.data_type();
+            if ty.is_numeric() {
+                let numbers = cast(column, &DataType::Float64)?;
+                let numbers = numbers.as_primitive::<Float64Type>();
+                digest.sum_of_numbers += arrow::compute::sum(numbers).unwrap_or(0.0);
+            } else if matches!(ty, DataType::Utf8 | DataType::Dictionary(..)) {
+                let texts = cast(column, &DataType::Utf8)?;
+                let bytes = texts.as_string::<i32>().iter().flatten().map(str::len).sum::<usize>();
+                digest.bytes_of_text += bytes as u64;
+            }
+        }
+    }
+    Ok(digest)
 }
 
 /// The rows as text, cells parted by `|`.
@@ -241,68 +357,4 @@ fn text(batches: &[RecordBatch]) -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(rows)
-}
-
-/// A Python process with DuckDB; it ends with this.
-struct DuckDb {
-    child: Child,
-    queries: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    version: String,
-}
-
-impl DuckDb {
-    /// `None` if no Python has it.
-    fn start(args: &QueryArgs) -> anyhow::Result<Option<DuckDb>> {
-        let Some(python) = python(args) else { return Ok(None) };
-        let mut child = Command::new(python)
-            .args(["-c", DUCKDB, &args.threads.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let queries = child.stdin.take().context("DuckDB has no input")?;
-        let answers = BufReader::new(child.stdout.take().context("DuckDB has no output")?);
-        let mut duckdb = DuckDb { child, queries, answers, version: String::new() };
-        duckdb.version = duckdb.line()?;
-        Ok(Some(duckdb))
-    }
-
-    /// Seconds that a query took, which must have `rows` rows.
-    fn run(&mut self, sql: &str, rows: usize) -> anyhow::Result<f64> {
-        writeln!(self.queries, "{sql}")?;
-        let line = self.line()?;
-        let (seconds, found) = line.split_once(' ').context("DuckDB did not answer")?;
-        anyhow::ensure!(found.parse() == Ok(rows), "DuckDB found {found} rows, not {rows}");
-        Ok(seconds.parse()?)
-    }
-
-    fn line(&mut self) -> anyhow::Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line)?;
-        Ok(line.trim().to_owned())
-    }
-}
-
-impl Drop for DuckDb {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A Python that can import duckdb.
-fn python(args: &QueryArgs) -> Option<PathBuf> {
-    let cache = std::env::var_os("NOWCAST_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/nowcast")));
-    let of_tests = cache.map(|cache| cache.join("venv/requirements/bin/python"));
-    let candidates = match &args.python {
-        Some(python) => vec![python.clone()],
-        None => of_tests.into_iter().chain([PathBuf::from("python3")]).collect(),
-    };
-    candidates.into_iter().find(|python| {
-        let mut command = Command::new(python);
-        let status = command.args(["-c", "import duckdb"]).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    })
 }

@@ -6,8 +6,8 @@
 
 use chrono::DateTime;
 
-const START_S: i64 = 1_451_606_400;
-const INTERVAL_S: i64 = 10;
+pub(crate) const START_S: i64 = 1_451_606_400;
+pub(crate) const INTERVAL_S: i64 = 10;
 const FIELDS: usize = 10;
 
 /// The table's columns behind the time: tags, then fields.

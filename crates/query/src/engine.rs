@@ -36,7 +36,7 @@ use crate::{
     context::QueryContext,
     describe, dialect,
     error::{SqlCode, SqlError},
-    failure,
+    failure, first,
     functions::{self, Now, Types},
     insert::Inserting,
     params, parse,
@@ -128,6 +128,7 @@ impl QueryEngine {
             .with_runtime_env(Arc::new(runtime))
             .with_type_planner(Arc::new(Types))
             .with_query_planner(Arc::new(dialect::Planner))
+            .with_optimizer_rules(first::optimizer_rules())
             .with_default_features();
         state.expr_planners().get_or_insert_default().push(Arc::new(dialect::Times));
         let mut state = state.build();

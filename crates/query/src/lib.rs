@@ -22,6 +22,7 @@ mod dialect;
 mod engine;
 mod error;
 mod failure;
+mod first;
 mod functions;
 mod insert;
 pub mod json;

@@ -5,6 +5,7 @@
 mod ddl;
 mod dialect;
 mod errors;
+mod first;
 mod functions_aggregates;
 mod functions_random;
 mod functions_time;

@@ -26,6 +26,7 @@ use datafusion::{
 };
 
 pub(crate) use self::plan::place;
+use crate::first::FirstOf;
 
 /// Which node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Hash)]
@@ -180,6 +181,9 @@ impl ExtensionPlanner for Planner {
         session: &dyn Session,
         context: &datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let (Some(first), [input]) = (node.as_any().downcast_ref::<FirstOf>(), physical) {
+            return first.physical(planner, input, session, context).map(Some);
+        }
         let Some(node) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
         Ok(Some(match (node.kind, logical, physical) {
             (Kind::Fill, [logical], [input]) => {

@@ -9,7 +9,7 @@ use std::{any::Any, fmt, sync::Arc};
 
 use arrow::{
     array::{RecordBatch, RecordBatchOptions},
-    datatypes::{Field, Schema, SchemaRef},
+    datatypes::{DataType, Field, Schema, SchemaRef},
 };
 use async_trait::async_trait;
 use datafusion::{
@@ -24,7 +24,7 @@ use datafusion::{
         physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource},
     },
     execution::object_store::ObjectStoreUrl,
-    logical_expr::{Expr, TableProviderFilterPushDown, utils::conjunction},
+    logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, utils::conjunction},
     physical_expr::{PhysicalExpr, expressions::Column},
     physical_optimizer::pruning::PruningPredicateBuilder,
     physical_plan::{
@@ -137,16 +137,19 @@ impl SnapshotTable {
         Ok(parts.into_iter().zip(keep).filter(|(_, keep)| *keep).map(|(part, _)| part).collect())
     }
 
-    /// A scan of parts that hide nothing, or of one that does.
+    /// A scan of parts that hide nothing, or of one that does. With `early` the reader itself holds rows against what
+    /// is asked of them, column by column, and decodes the other columns of those that are left.
     fn parts(
         &self,
         parts: &[&Arc<Part>],
         projection: &[usize],
         predicate: Option<&Arc<dyn PhysicalExpr>>,
+        early: bool,
         partitions: usize,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut source =
-            ParquetSource::new(self.filed.clone()).with_parquet_file_reader_factory(Arc::new(PartReaders));
+        let mut source = ParquetSource::new(self.filed.clone())
+            .with_parquet_file_reader_factory(Arc::new(PartReaders))
+            .with_pushdown_filters(early);
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate.clone());
         }
@@ -190,7 +193,7 @@ impl SnapshotTable {
         };
         let seq = place(self.version.schema.columns.len());
         let time = self.version.schema.timestamp.filter(|_| part.visible_from_us.is_some()).map(place);
-        let scan = self.parts(&[part], &wanted, predicate, 1)?;
+        let scan = self.parts(&[part], &wanted, predicate, false, 1)?;
         let column = |at: usize| -> Arc<dyn PhysicalExpr> {
             Arc::new(Column::new(scan.schema().field(at).name(), at))
         };
@@ -262,7 +265,8 @@ impl TableProvider for SnapshotTable {
         let (masked, whole): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.is_masked());
         if !whole.is_empty() {
             let partitions = state.config().target_partitions();
-            let scan = self.parts(&whole, projection, predicate.as_ref(), partitions)?;
+            let early = filters.iter().any(|filter| selects_symbols(filter, &self.schema));
+            let scan = self.parts(&whole, projection, predicate.as_ref(), early, partitions)?;
             inputs.push(self.renamed(scan, projection.len())?);
         }
         for part in masked {
@@ -279,6 +283,31 @@ impl TableProvider for SnapshotTable {
         let mut statistics = Statistics::new_unknown(&self.schema);
         statistics.num_rows = Precision::Exact(usize::try_from(self.version.rows()).unwrap_or(usize::MAX));
         Some(statistics)
+    }
+}
+
+/// True if rows with few of the values of a symbol are asked for: most rows fail it, and it costs little to say so, since
+/// a symbol is held against it once for each value of a dictionary. Other conditions leave runs of rows too short or too
+/// many to be worth a second reading.
+fn selects_symbols(filter: &Expr, schema: &Schema) -> bool {
+    let is_symbol = |expr: &Expr| {
+        let Expr::Column(column) = expr else { return false };
+        let field = schema.field_with_name(&column.name);
+        field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)))
+    };
+    let is_value = |expr: &Expr| matches!(expr, Expr::Literal(..));
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => {
+            (is_symbol(left) && is_value(right)) || (is_value(left) && is_symbol(right))
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+            selects_symbols(left, schema) || selects_symbols(right, schema)
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            selects_symbols(left, schema) && selects_symbols(right, schema)
+        }
+        Expr::InList(list) => !list.negated && is_symbol(&list.expr) && list.list.iter().all(is_value),
+        _ => false,
     }
 }
 

@@ -38,6 +38,7 @@ use crate::{
     error::{SqlCode, SqlError},
     failure, first,
     functions::{self, Now, Types},
+    grouped::SymbolsAsNumbers,
     insert::Inserting,
     params, parse,
     partitions::Partitions,
@@ -123,12 +124,14 @@ impl QueryEngine {
             .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
             .build()
             .map_err(|e| failure::of(&e))?;
+        let mut rules = first::optimizer_rules();
+        rules.push(Arc::new(SymbolsAsNumbers { pool: runtime.memory_pool.clone() }));
         let mut state = SessionStateBuilder::new()
             .with_config(config)
             .with_runtime_env(Arc::new(runtime))
             .with_type_planner(Arc::new(Types))
             .with_query_planner(Arc::new(dialect::Planner))
-            .with_optimizer_rules(first::optimizer_rules())
+            .with_optimizer_rules(rules)
             .with_default_features();
         state.expr_planners().get_or_insert_default().push(Arc::new(dialect::Times));
         let mut state = state.build();

@@ -121,7 +121,8 @@ impl ExecutionPlan for FirstExec {
         let schema = self.input.schema();
         let types = self.keys.iter().map(|key| key.data_type(&schema)).collect::<Result<Vec<_>>>()?;
         let order = self.order.iter().map(|by| Ok((by.expr.data_type(&schema)?, by.options)));
-        let (mut codes, mut ranks) = (Codes::new(&types)?, Ranks::new(&order.collect::<Result<Vec<_>>>()?)?);
+        let (mut codes, mut ranks) =
+            (Codes::new(&types, context.memory_pool())?, Ranks::new(&order.collect::<Result<Vec<_>>>()?)?);
         let (keys, order) = (self.keys.clone(), self.order.clone());
         let reservation = MemoryConsumer::new("FirstExec").register(context.memory_pool());
         let step = context.session_config().batch_size().max(1);

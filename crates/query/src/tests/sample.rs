@@ -66,7 +66,10 @@ fn gaps_are_filled() {
                 "ts|c\n2026-01-01T00:00:00|NULL\n2026-01-01T12:00:00|NULL",
             ),
             ("SELECT probe, count() c FROM probes WHERE x > 100 SAMPLE BY 12h FILL(NULL)", "Probe|c"),
-            ("SELECT probe, count() c FROM probes SAMPLE BY 1d FILL(NONE)", "Probe|c\na|3\nb|2"),
+            (
+                "SELECT probe, count() c FROM probes SAMPLE BY 1d FILL(NONE) ORDER BY probe",
+                "Probe|c\na|3\nb|2",
+            ),
             ("SELECT sum(c) FROM (SELECT ts, count() c FROM probes SAMPLE BY 1h FILL(7))", "sum\n19"),
         ],
     );

@@ -134,7 +134,7 @@ async fn run_file(file: &Path) -> (usize, Vec<String>) {
 /// `NOWCAST_SLT=name` runs one file.
 #[tokio::test(flavor = "multi_thread")]
 async fn sql_answers_as_written() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/slt");
+    let dir = Path::new("../../testdata/slt");
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "slt"));
     if let Ok(name) = std::env::var("NOWCAST_SLT") {

@@ -14,8 +14,7 @@ use crate::{
     segment::{SegmentHeader, file_name},
 };
 
-const FILE: &str =
-    concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/log-formats/v1/00000000000000000005.log");
+const FILE: &str = "../../testdata/log-formats/v1/00000000000000000005.log";
 const LOG_ID: u64 = 0x0123_4567_89ab_cdef;
 
 /// What is in the file, by record.

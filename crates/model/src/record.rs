@@ -108,6 +108,20 @@ pub enum Event {
         /// What it is to be called.
         to: Arc<str>,
     },
+    /// Columns go, and what rows hold of them. One of the same name that is added afterwards is another one.
+    DropColumns {
+        /// The table.
+        table: TableName,
+        /// What they are called; neither the time column nor a key.
+        columns: Vec<Arc<str>>,
+    },
+    /// A table gets another name. Everything that it is and has goes with it, and the old name is free.
+    RenameTable {
+        /// What it is called.
+        table: TableName,
+        /// What it is to be called: no other table is.
+        to: TableName,
+    },
     /// The table and its rows go.
     DropTable {
         /// The table.
@@ -170,6 +184,8 @@ impl Event {
             Event::CreateTable { schema } => Some(&schema.name),
             Event::AddColumns { table, .. }
             | Event::RenameColumn { table, .. }
+            | Event::DropColumns { table, .. }
+            | Event::RenameTable { table, .. }
             | Event::DropTable { table }
             | Event::Truncate { table }
             | Event::DropPartitions { table, .. }

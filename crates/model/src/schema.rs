@@ -1,4 +1,20 @@
 //! What a table looks like.
+//!
+//! # Columns and files
+//!
+//! A file of rows is never rewritten for a change of its table: it knows columns by the names that they had when it was
+//! written, and the table knows under which name each of its columns stands in files, [`Column::file_name`]. That name
+//! is a column's alone and for ever:
+//!
+//! | | name in the table | name in files |
+//! |---|---|---|
+//! | made with the table, or added | `c` | `c` |
+//! | renamed | `d`; rows that come as `c` are its own | `c` |
+//! | dropped | none | none: what files hold of it is not read, and goes when they are merged |
+//! | added once a column was dropped | `c` | `c~1`, behind `~` the number of columns dropped before |
+//!
+//! `~` is in no column's name, and of two columns that are added between two drops one cannot have the other's name, new
+//! or former. So no file that holds a dropped column can be read as one that came later, of whichever type.
 
 use std::{fmt, sync::Arc};
 
@@ -130,17 +146,20 @@ pub struct Column {
     /// still is, belongs to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub former: Vec<Arc<str>>,
+    /// The name in files, if it is not the first one: see the module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<Arc<str>>,
 }
 
 impl Column {
     /// A column.
     pub fn new(name: &str, ty: ColumnType) -> Column {
-        Column { name: name.into(), ty, former: Vec::new() }
+        Column { name: name.into(), ty, former: Vec::new(), file: None }
     }
 
-    /// The name in files, which a file never changes: the first one.
+    /// The name in files, which never changes: see the module.
     pub fn file_name(&self) -> &str {
-        self.former.first().unwrap_or(&self.name)
+        self.file.as_ref().or(self.former.first()).unwrap_or(&self.name)
     }
 
     /// True if it is called `name`, or was, case included.
@@ -197,6 +216,14 @@ pub struct TableSchema {
     pub ttl_s: Option<u64>,
     /// Indices of the columns of `DEDUP UPSERT KEYS`; empty without.
     pub dedup_keys: Vec<usize>,
+    /// Columns that were dropped so far.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub dropped: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why a table cannot look so.
@@ -251,6 +278,39 @@ impl TableSchema {
             column.former.push(old);
         }
         Some(schema)
+    }
+
+    /// The same with those of `columns` at its end whose names it does not have yet, in files under names that no column
+    /// of it ever had.
+    #[must_use]
+    pub fn with_columns(&self, columns: &[Column]) -> TableSchema {
+        let mut schema = self.clone();
+        for column in columns {
+            if schema.index_of(&column.name).is_none() {
+                let file = (self.dropped > 0).then(|| format!("{}~{}", column.name, self.dropped).into());
+                schema.columns.push(Column { file, ..column.clone() });
+            }
+        }
+        schema
+    }
+
+    /// True if the table can do without the column at `index`: it is neither the time column nor a key.
+    pub fn may_drop(&self, index: usize) -> bool {
+        self.timestamp != Some(index) && !self.dedup_keys.contains(&index)
+    }
+
+    /// The same without those of `names` that are columns of it and may go.
+    #[must_use]
+    pub fn without_columns<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> TableSchema {
+        let mut schema = self.clone();
+        for name in names {
+            let Some(index) = schema.index_of(name).filter(|&index| schema.may_drop(index)) else { continue };
+            schema.columns.remove(index);
+            schema.dropped = schema.dropped.saturating_add(1);
+            let places = schema.timestamp.iter_mut().chain(&mut schema.dedup_keys);
+            places.filter(|place| **place > index).for_each(|place| *place -= 1);
+        }
+        schema
     }
 
     /// The designated time column.

@@ -30,6 +30,7 @@ fn schemas_refuse_names_that_differ_by_case_alone() {
         partition_by: PartitionBy::Day,
         ttl_s: None,
         dedup_keys: vec![],
+        dropped: 0,
     };
     assert_eq!(schema.check(), Ok(()));
     assert_eq!(schema.index_of("TS"), Some(1));

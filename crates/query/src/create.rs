@@ -19,8 +19,11 @@ use crate::{
 pub(crate) fn schema(ctx: &QueryContext, create: &CreateTable) -> Result<Option<TableSchema>, SqlError> {
     let Some(like) = &create.like else { return schema_with(ctx, create, create.columns.clone()) };
     let like = TableSchema::clone(&require_table(ctx, like)?.schema);
-    let made = schema_with(ctx, create, like.columns.clone())?;
-    Ok(made.map(|made| TableSchema { name: made.name, ..like }))
+    // Without what the columns of the other were called before, there and in its files.
+    let columns: Vec<Column> =
+        like.columns.iter().map(|column| Column::new(&column.name, column.ty)).collect();
+    let made = schema_with(ctx, create, columns.clone())?;
+    Ok(made.map(|made| TableSchema { name: made.name, columns, dropped: 0, ..like }))
 }
 
 /// What CREATE TABLE AS makes of the columns of its query.
@@ -99,6 +102,7 @@ fn schema_with(
         partition_by: PartitionBy::None,
         ttl_s: create.ttl_s,
         dedup_keys: Vec::new(),
+        dropped: 0,
     };
     let index = |schema: &TableSchema, column: &(String, Place)| {
         schema.index_of(&column.0).ok_or_else(|| undefined_column(schema, &column.0).at(column.1))

@@ -11,6 +11,7 @@
 //! reads a clock: the present comes with the [`QueryContext`].
 
 mod alive;
+mod alter;
 mod ast;
 mod catalog;
 mod context;

@@ -82,6 +82,26 @@ pub enum Statement {
         /// Its new name.
         to: (String, Place),
     },
+    /// ALTER TABLE … DROP COLUMN.
+    DropColumns {
+        /// The table.
+        table: NameRef,
+        /// The columns.
+        columns: Vec<(String, Place)>,
+        /// No error where one does not exist.
+        if_exists: bool,
+    },
+    /// RENAME TABLE … TO …, ALTER TABLE … RENAME TO ….
+    RenameTable {
+        /// The table.
+        table: NameRef,
+        /// Its new name; without a schema it stays in its own.
+        to: NameRef,
+        /// No error if the table does not exist.
+        if_exists: bool,
+        /// `RENAME TABLE` or `ALTER TABLE`.
+        tag: &'static str,
+    },
     /// ALTER TABLE … SET TTL.
     SetTtl {
         /// The table.
@@ -416,6 +436,8 @@ impl Statement {
                 | Statement::Truncate { .. }
                 | Statement::AddColumns { .. }
                 | Statement::RenameColumn { .. }
+                | Statement::DropColumns { .. }
+                | Statement::RenameTable { .. }
                 | Statement::SetTtl { .. }
                 | Statement::SetDedup { .. }
                 | Statement::DropPartitions { .. }
@@ -452,12 +474,13 @@ impl Statement {
             Statement::DropTable { .. } => "DROP TABLE",
             Statement::Truncate { .. } => "TRUNCATE TABLE",
             Statement::AddColumns { .. }
+            | Statement::DropColumns { .. }
             | Statement::RenameColumn { .. }
             | Statement::SetTtl { .. }
             | Statement::SetDedup { .. }
             | Statement::DropPartitions { .. } => "ALTER TABLE",
             Statement::Grant { word } => word,
-            Statement::SetDefault { tag, .. } => tag,
+            Statement::RenameTable { tag, .. } | Statement::SetDefault { tag, .. } => tag,
             Statement::Show(_) => "SHOW",
             Statement::Set { value: Some(_), .. } => "SET",
             Statement::Set { value: None, .. } => "RESET",

@@ -4,6 +4,7 @@ use nowcast_model::{Event, Item, PartitionBy, TableSchema, limits::RECORD_BYTES_
 use nowcast_store::partition_range_us;
 
 use crate::{
+    alter,
     catalog::require_table,
     context::QueryContext,
     create::{self, key_columns},
@@ -95,6 +96,8 @@ pub(crate) async fn items(
             let (from, to) = (column.name.clone(), to.0.as_str().into());
             one(Event::RenameColumn { table: schema.name.clone(), from, to })
         }
+        Statement::DropColumns { table, columns, if_exists } => alter::drop(ctx, table, columns, *if_exists),
+        Statement::RenameTable { table, to, if_exists, .. } => alter::rename(ctx, table, to, *if_exists),
         Statement::SetTtl { table, ttl_s } => {
             let schema = &require_table(ctx, table)?.schema;
             if ttl_s.is_some() && schema.partition_by == PartitionBy::None {

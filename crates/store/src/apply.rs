@@ -12,12 +12,12 @@ use arrow::{
     datatypes::TimestampMicrosecondType,
 };
 use nowcast_model::{
-    Batch, Change, Column, Event, Item, Offset, Record, RowChange, SchemaChange, TableName, TableSchema,
-    Weights,
+    Batch, Change, Event, Item, Offset, Record, RowChange, SchemaChange, TableName, TableSchema, Weights,
 };
 
 use crate::{
     Hot, Part, Snapshot, StoreError, TableVersion,
+    alter::{add_columns, change_schema, drop_columns, rename_column},
     columns::nulls,
     delete::delete_rows,
     partition_start_us,
@@ -69,10 +69,7 @@ impl Applying<'_> {
             }
             return Ok(());
         };
-        let key = table.key();
-        if offset < recovered.skip_below(&key) {
-            return Ok(());
-        }
+        let Some(key) = recovered.table_at(table, offset) else { return Ok(()) };
         match item {
             Item::Rows(batch) => self.rows(&key, batch, offset),
             Item::Event(Event::CreateTable { schema }) => {
@@ -80,6 +77,7 @@ impl Applying<'_> {
                 Ok(())
             }
             Item::Event(Event::DropTable { .. }) => self.drop_table(&key),
+            Item::Event(Event::RenameTable { to, .. }) => self.rename_table(&key, to, offset),
             Item::Event(event) => {
                 let Some(version) = self.snapshot.tables.get_mut(&key) else {
                     return Err(StoreError::UnknownTable { table: table.clone(), offset });
@@ -121,6 +119,12 @@ impl Applying<'_> {
                         self.schemas_changed = true;
                         rename_column(version, from, to, self.sink)
                     }
+                    Event::DropColumns { columns, .. } => {
+                        self.schemas_changed = true;
+                        // Its columns have moved.
+                        self.keys.remove(&key);
+                        drop_columns(version, columns, self.sink)
+                    }
                     Event::SetTtl { ttl_s, .. } => {
                         self.schemas_changed = true;
                         let new = TableSchema { ttl_s: *ttl_s, ..TableSchema::clone(&version.schema) };
@@ -130,6 +134,7 @@ impl Applying<'_> {
                     Event::CreateSchema { .. }
                     | Event::SetDefault { .. }
                     | Event::CreateTable { .. }
+                    | Event::RenameTable { .. }
                     | Event::DropTable { .. } => Ok(()),
                 }
             }
@@ -349,45 +354,4 @@ fn drop_hot(version: &mut TableVersion, gone: Range<i64>, sink: Sink<'_>) -> Res
         delete(&schema, rows, sink);
     }
     Ok(())
-}
-
-fn add_columns(version: &mut TableVersion, columns: &[Column], sink: Sink<'_>) -> Result<(), StoreError> {
-    let mut new = TableSchema::clone(&version.schema);
-    for column in columns {
-        if new.index_of(&column.name).is_none() {
-            new.columns.push(column.clone());
-        }
-    }
-    let added = new.columns[version.schema.columns.len()..].to_vec();
-    if added.is_empty() {
-        return Ok(());
-    }
-    let stored = Arc::new(new.stored());
-    version.hot = version.hot.try_map(|batch| {
-        let (seq, kept) = batch.columns().split_last().map_or((None, [].as_slice()), |(s, k)| (Some(s), k));
-        let mut columns = kept.to_vec();
-        columns.extend(added.iter().map(|column| nulls(column.ty, batch.num_rows())));
-        columns.extend(seq.cloned());
-        RecordBatch::try_new(stored.clone(), columns)
-    })?;
-    change_schema(version, new, sink);
-    Ok(())
-}
-
-fn rename_column(version: &mut TableVersion, from: &str, to: &str, sink: Sink<'_>) -> Result<(), StoreError> {
-    let Some(new) = version.schema.renamed(from, to) else { return Ok(()) };
-    let stored = Arc::new(new.stored());
-    version.hot =
-        version.hot.try_map(|batch| RecordBatch::try_new(stored.clone(), batch.columns().to_vec()))?;
-    change_schema(version, new, sink);
-    Ok(())
-}
-
-fn change_schema(version: &mut TableVersion, new: TableSchema, sink: Sink<'_>) {
-    let old = std::mem::replace(&mut version.schema, Arc::new(new));
-    version.stored = Arc::new(version.schema.stored());
-    if old != version.schema {
-        let (table, new) = (old.name.clone(), Some(version.schema.clone()));
-        sink(Change::Schema(SchemaChange { table, old: Some(old), new }));
-    }
 }

@@ -215,7 +215,10 @@ impl Store {
                 if job.batches == job.base.hot.len() {
                     version.flushed_to = version.flushed_to.max(position);
                     version.replay_from = version.replay_from.max(position);
-                    version.flushed_keys.clone_from(&job.base.schema.dedup_keys);
+                    let flushed = TableSchema::clone(&job.base.schema);
+                    version.flushed_schema =
+                        Arc::new(TableSchema { name: version.schema.name.clone(), ..flushed });
+                    version.former.retain(|(_, until)| *until > position);
                 }
                 self.publish(&publishing, next);
                 return Ok(true);
@@ -235,14 +238,14 @@ impl Store {
             let parts = parts_after(version, job).map(|part| PartEntry::of(part, &dir));
             // A table without hot rows behind its part is flushed up to here.
             let flushed = job.is_some_and(|j| j.batches == version.hot.len());
-            let mut schema = TableSchema::clone(&version.schema);
-            if !flushed {
-                schema.dedup_keys.clone_from(&version.flushed_keys);
-            }
+            // What is replayed finds the table as it was.
+            let schema = if flushed { &version.schema } else { &version.flushed_schema };
+            let former = version.former.iter().filter(|_| !flushed);
             TableEntry {
-                schema,
+                schema: TableSchema::clone(schema),
                 flushed_to: if flushed { base.position } else { version.flushed_to },
                 replay_from: if flushed { base.position } else { version.replay_from },
+                former: former.cloned().collect(),
                 parts: parts.collect(),
             }
         });

@@ -91,7 +91,7 @@ impl Store {
         replaced: &[Arc<Part>],
         go_on: GoOn<'_>,
     ) -> Result<Option<Vec<Arc<Part>>>, StoreError> {
-        let many_valued = many_valued::of_parts(replaced)?;
+        let many_valued = many_valued::of_parts(&version.schema, replaced)?;
         let mut begin = || self.begin_part(version, &many_valued);
         let mut splitter = Splitter::new(&version.schema, self.options.own_part_rows_min, &mut begin);
         let ended = merge(&version.schema, &version.stored, replaced, &mut |rows| {

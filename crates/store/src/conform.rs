@@ -125,6 +125,34 @@ impl Draft<'_> {
                 check_new_table(&renamed, self.index)?;
                 self.tables.insert(table.key(), Some(Arc::new(renamed)));
             }
+            Event::DropColumns { table, columns } => {
+                let schema = self.existing(table)?;
+                for name in columns {
+                    self.check_drop(&schema, name)?;
+                }
+                let narrower = schema.without_columns(columns.iter().map(|name| &**name));
+                if narrower.columns.is_empty() {
+                    let cause = "it would have no columns".to_owned();
+                    return Err(self.refuse(RefusalKind::Unsupported, table, cause, "drop the table"));
+                }
+                self.tables.insert(table.key(), Some(Arc::new(narrower)));
+            }
+            Event::RenameTable { table, to } => {
+                let schema = TableSchema { name: to.clone(), ..TableSchema::clone(&*self.existing(table)?) };
+                check_new_table(&schema, self.index)?;
+                if to.key() != table.key() && self.table(to).is_some() {
+                    let hint = "choose another name, or drop that table first";
+                    return Err(self.refuse(
+                        RefusalKind::Exists,
+                        to,
+                        "the table exists already".into(),
+                        hint,
+                    ));
+                }
+                self.ensure_schema(&to.schema);
+                self.tables.insert(table.key(), None);
+                self.tables.insert(to.key(), Some(Arc::new(schema)));
+            }
             Event::DropTable { table } => {
                 self.existing(table)?;
                 self.tables.insert(table.key(), None);
@@ -158,6 +186,34 @@ impl Draft<'_> {
         Ok(())
     }
 
+    fn check_drop(&self, schema: &TableSchema, name: &str) -> Result<(), Refusal> {
+        let refuse = |kind, cause: String, hint: &str| Err(self.refuse(kind, &schema.name, cause, hint));
+        match schema.index_of(name) {
+            None => {
+                let cause = format!("there is no column {name:?}");
+                refuse(RefusalKind::Missing, cause, "name a column of the table")
+            }
+            Some(index) if schema.may_drop(index) => Ok(()),
+            Some(index) if schema.timestamp == Some(index) => {
+                let cause = format!("the column {name:?} is its time, and cannot be dropped");
+                refuse(
+                    RefusalKind::Time,
+                    cause,
+                    "create another table, and INSERT INTO it SELECT … FROM this one",
+                )
+            }
+            Some(_) => {
+                let cause =
+                    format!("the column {name:?} is one of its DEDUP UPSERT KEYS, and cannot be dropped");
+                refuse(
+                    RefusalKind::Unsupported,
+                    cause,
+                    "set other keys first, or ALTER TABLE … DEDUP DISABLE",
+                )
+            }
+        }
+    }
+
     /// Queues a schema's event unless it exists.
     fn ensure_schema(&mut self, schema: &str) {
         if !self.base.has_schema(schema)
@@ -182,9 +238,8 @@ impl Draft<'_> {
     }
 
     fn add_columns(&mut self, schema: &TableSchema, new: Vec<Column>) -> Result<Arc<TableSchema>, Refusal> {
-        let mut wider = schema.clone();
+        let wider = schema.with_columns(&new);
         if !new.is_empty() {
-            wider.columns.extend(new.iter().cloned());
             wider.check().map_err(|error| bad_schema(&wider, &error, self.index))?;
             let (table, columns) = (schema.name.clone(), new);
             self.items.push(Item::Event(Event::AddColumns { table, columns }));
@@ -226,6 +281,7 @@ impl Draft<'_> {
                     partition_by,
                     ttl_s: None,
                     dedup_keys: Vec::new(),
+                    dropped: 0,
                 })?;
                 self.existing(&batch.table)?
             }

@@ -168,6 +168,21 @@ impl Hot {
         Ok(())
     }
 
+    /// The batches in another form, with the rows that they have. Each keeps its place, so that [`Hot::without_first`]
+    /// still counts right.
+    pub(crate) fn reshape(
+        &self,
+        mut map: impl FnMut(&RecordBatch) -> Result<RecordBatch, ArrowError>,
+    ) -> Result<Hot, ArrowError> {
+        let mut hot = Hot { rows: self.rows, ..Hot::default() };
+        for chunk in &self.chunks {
+            hot.chunks.push(chunk.iter().map(&mut map).collect::<Result<Vec<_>, _>>()?.into());
+        }
+        hot.open = self.open.iter().map(&mut map).collect::<Result<Vec<_>, _>>()?;
+        hot.bytes = hot.iter().map(batch_bytes).sum();
+        Ok(hot)
+    }
+
     /// The batches changed one by one, in place; those that become empty go.
     pub(crate) fn try_map(
         &self,

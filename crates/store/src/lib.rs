@@ -15,6 +15,7 @@
     reason = "a refusal is made at most once a request, and carries what its sender needs"
 )]
 
+mod alter;
 mod apply;
 mod choose;
 mod coerce;

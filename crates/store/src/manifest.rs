@@ -8,7 +8,8 @@
 //! The first line is JSON, the second the CRC32C of the first without its line feed. It is written to
 //! `manifest.json.tmp`, synced, renamed over `manifest.json`, and the directory is synced: a crash leaves
 //! the old one or the new one. `position` is that of the snapshot it was made from; a table that is not in
-//! it did not exist there. A table's rows below its `flushed_to` are all in its parts.
+//! it did not exist there. A table's rows below its `flushed_to` are all in its parts, and what it looks like is what it
+//! looked like there: events behind are replayed as rows are.
 
 use std::{
     collections::BTreeMap,
@@ -18,7 +19,7 @@ use std::{
 };
 
 use nowcast_disk::{Disk, read, write_durably};
-use nowcast_model::{Offset, TableSchema};
+use nowcast_model::{Offset, TableName, TableSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -48,9 +49,13 @@ pub(crate) struct Manifest {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct TableEntry {
+    /// Its name at the manifest's position; for all else what it looked like at `flushed_to`.
     pub(crate) schema: TableSchema,
     pub(crate) flushed_to: Offset,
     pub(crate) replay_from: Offset,
+    /// See [`crate::TableVersion`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<(TableName, Offset)>,
     pub(crate) parts: Vec<PartEntry>,
 }
 

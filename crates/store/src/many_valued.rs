@@ -9,7 +9,10 @@ use arrow::{
 };
 use nowcast_model::{ColumnType, TableSchema};
 
-use crate::{Part, StoreError, part::ROW_GROUP_ROWS};
+use crate::{
+    Part, StoreError,
+    part::{ROW_GROUP_ROWS, place},
+};
 
 /// Distinct values from which on a column has many: with fewer, a row group holds nearly all of them, and the
 /// filter would never say no.
@@ -43,13 +46,17 @@ fn has_many(batches: &[RecordBatch], index: usize) -> bool {
 ///
 /// # Errors
 /// If a part cannot be opened.
-pub(crate) fn of_parts(parts: &[Arc<Part>]) -> Result<Vec<usize>, StoreError> {
+pub(crate) fn of_parts(schema: &TableSchema, parts: &[Arc<Part>]) -> Result<Vec<usize>, StoreError> {
     let mut columns = BTreeSet::new();
     for part in parts {
-        for group in part.open()?.metadata().row_groups() {
-            let filtered = group.columns().iter().enumerate().take(part.columns);
-            columns
-                .extend(filtered.filter(|(_, c)| c.bloom_filter_offset().is_some()).map(|(index, _)| index));
+        let open = part.open()?;
+        let fields = open.footer.arrow.schema().fields();
+        let places: Vec<Option<usize>> =
+            (0..schema.columns.len()).map(|index| place(fields, schema, index)).collect();
+        for group in open.metadata().row_groups() {
+            let has_filter = |place: usize| group.column(place).bloom_filter_offset().is_some();
+            let filtered = places.iter().enumerate().filter(|(_, place)| place.is_some_and(has_filter));
+            columns.extend(filtered.map(|(index, _)| index));
         }
     }
     Ok(columns.into_iter().collect())

@@ -60,8 +60,11 @@ pub struct TableVersion {
     pub newest_us: Option<i64>,
     /// What the log holds below this is in `parts`.
     pub flushed_to: Offset,
-    /// The dedup keys that held at `flushed_to`: rows that are replayed from there came under them.
-    pub(crate) flushed_keys: Vec<usize>,
+    /// What the table looked like at `flushed_to`, but for its name: what is replayed from there was written to that.
+    pub(crate) flushed_schema: Arc<TableSchema>,
+    /// What the table was called (by its key), and the offset from which on it was not any more; in their order, those
+    /// that what lies behind `flushed_to` may have been written under.
+    pub(crate) former: Vec<(TableName, Offset)>,
     /// Where replay for this table begins: `flushed_to`, or the beginning of the record that made the table.
     pub(crate) replay_from: Offset,
     /// Names the set of rows up to appends: another one whenever hot rows
@@ -73,7 +76,8 @@ impl TableVersion {
     pub(crate) fn new(schema: Arc<TableSchema>, flushed_to: Offset, replay_from: Offset) -> TableVersion {
         TableVersion {
             stored: Arc::new(schema.stored()),
-            flushed_keys: schema.dedup_keys.clone(),
+            flushed_schema: schema.clone(),
+            former: Vec::new(),
             schema,
             hot: Hot::default(),
             parts: Vec::new(),

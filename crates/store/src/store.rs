@@ -5,7 +5,7 @@
 //!
 //! **Recovery**: the manifest says what is in parts. Each table has `flushed_to`: what the log holds for it
 //! below is in its parts (or was dropped); a table that the manifest does not name did not exist at the
-//! manifest's position. [`Store::open`] answers where the log is to be read from; records that reach below a
+//! manifest's position, and one that was renamed stands under the name that it had there (see `alter`). [`Store::open`] answers where the log is to be read from; records that reach below a
 //! table's `flushed_to` are applied to the other tables only, so replay changes nothing twice.
 //!
 //! **Flush** (another thread, see `flush`): moves hot rows into parts while apply goes on. The two meet under
@@ -107,13 +107,36 @@ pub(crate) type Hook = Box<dyn FnMut(&'static str) -> bool + Send>;
 /// What the manifest held at start.
 pub(crate) struct Recovered {
     position: Offset,
-    flushed_to: BTreeMap<TableName, Offset>,
+    /// By their names at `position`.
+    tables: BTreeMap<TableName, RecoveredTable>,
+}
+
+/// Since when what a table is called counts.
+struct RecoveredTable {
+    flushed_to: Offset,
+    /// See [`TableVersion`].
+    former: Vec<(TableName, Offset)>,
+}
+
+impl RecoveredTable {
+    fn has_name(&self, key: &TableName, current: &TableName, offset: Offset) -> bool {
+        let then = self.former.iter().find(|(_, until)| offset < *until);
+        offset >= self.flushed_to && then.map_or(current, |(name, _)| name) == key
+    }
 }
 
 impl Recovered {
-    /// Items for `table` below this are in its parts, or belong to a table that was dropped later.
-    pub(crate) fn skip_below(&self, table: &TableName) -> Offset {
-        self.flushed_to.get(table).copied().unwrap_or(self.position)
+    /// The key of the table that an item at `offset` is about, which calls it `name`. `None` if the item is in the table's
+    /// parts, or belongs to a table that was dropped later, or moves a table to the name that it has.
+    pub(crate) fn table_at(&self, name: &TableName, offset: Offset) -> Option<TableName> {
+        let key = name.key();
+        if offset >= self.position || self.tables.get(&key).is_some_and(|t| t.has_name(&key, &key, offset)) {
+            return Some(key);
+        }
+        let mut renamed = self.tables.iter().filter(|(_, table)| !table.former.is_empty());
+        renamed
+            .find(|(current, table)| table.has_name(&key, current, offset))
+            .map(|(current, _)| current.clone())
     }
 }
 
@@ -141,7 +164,7 @@ impl Store {
             defaults: manifest.defaults.clone(),
             schemas: manifest.schemas.iter().cloned().chain([TableName::PUBLIC.to_owned()]).collect(),
         };
-        let mut flushed_to = BTreeMap::new();
+        let mut tables = BTreeMap::new();
         for entry in &manifest.tables {
             let schema = Arc::new(entry.schema.clone());
             let key = schema.name.key();
@@ -158,7 +181,9 @@ impl Store {
                 version.parts.push(part);
             }
             snapshot.position = snapshot.position.min(entry.replay_from);
-            flushed_to.insert(key.clone(), entry.flushed_to);
+            version.former.clone_from(&entry.former);
+            let former = entry.former.clone();
+            tables.insert(key.clone(), RecoveredTable { flushed_to: entry.flushed_to, former });
             snapshot.tables.insert(key, Arc::new(version));
         }
         remove_orphans(&*disk, found, &snapshot);
@@ -170,7 +195,7 @@ impl Store {
             clock,
             registry: Registry::new(Catalog::of(&snapshot)),
             current: ArcSwap::from_pointee(snapshot),
-            publishing: Mutex::new(Recovered { position: manifest.position, flushed_to }),
+            publishing: Mutex::new(Recovered { position: manifest.position, tables }),
             flushing: Mutex::new(flushing),
             compacting: Mutex::default(),
             next_part: AtomicU64::new(manifest.next_part),

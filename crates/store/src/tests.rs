@@ -15,11 +15,12 @@ use arrow::{
     util::display::array_value_to_string,
 };
 use nowcast_disk::{Dice, MemDisk};
-use nowcast_model::{Batch, Change, ColumnType, Item, ManualClock, Offset, Record, TableName};
+use nowcast_model::{Batch, Change, ColumnType, Item, ManualClock, Offset, Record, SchemaChange, TableName};
 
 use crate::{Snapshot, Store, StoreError, StoreOptions};
 
 mod admit;
+mod alter;
 mod damage;
 mod faults;
 mod inspect;
@@ -100,13 +101,33 @@ pub(crate) fn contents(snapshot: &Snapshot) -> Counts {
 
 pub(crate) fn add_changes(counts: &mut Counts, changes: &[Change]) {
     for change in changes {
-        if let Change::Rows(change) = change {
-            for row in 0..change.rows.num_rows() {
-                let text = row_text(&change.schema.name, &change.rows, row);
-                add(counts, text, change.weights.get(row));
+        match change {
+            Change::Rows(change) => {
+                for row in 0..change.rows.num_rows() {
+                    let text = row_text(&change.schema.name, &change.rows, row);
+                    add(counts, text, change.weights.get(row));
+                }
             }
+            Change::Schema(SchemaChange { old: Some(old), new: Some(new), .. }) => {
+                let is_there = |name: &str| new.columns.iter().any(|column| column.file_name() == name);
+                let gone = old.columns.iter().filter(|column| !is_there(column.file_name()));
+                let gone: Vec<&str> = gone.map(|column| &*column.name).collect();
+                *counts = std::mem::take(counts)
+                    .into_iter()
+                    .map(|(text, count)| (altered(&text, &old.name, &new.name, &gone), count))
+                    .collect();
+            }
+            Change::Schema(_) => {}
         }
     }
+}
+
+/// The text of a row, of the table `old` as the table `new`, without its cells that are gone.
+pub(crate) fn altered(text: &str, old: &TableName, new: &TableName, gone: &[&str]) -> String {
+    let Some(cells) = text.strip_prefix(&format!("{old}: ")) else { return text.to_owned() };
+    let is_gone = |cell: &&str| cell.split_once('=').is_some_and(|(name, _)| gone.contains(&name));
+    let cells: Vec<&str> = cells.split(' ').filter(|cell| !is_gone(cell)).collect();
+    format!("{new}: {}", cells.join(" "))
 }
 
 /// A store with the log that it is fed from.

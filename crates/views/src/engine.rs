@@ -29,7 +29,7 @@ use std::{
 };
 
 use arrow::array::{Array, ArrayRef};
-use nowcast_model::{Change, Column, Offset, RowChange, SchemaChange, TableName, Tick, Version};
+use nowcast_model::{Change, Column, Offset, RowChange, SchemaChange, TableName, TableSchema, Tick, Version};
 
 use crate::{
     LiveSchema, LiveTable, LiveTables, Mode, Published, Row, View, ViewError, ViewId, ViewLimits, ViewState,
@@ -529,7 +529,7 @@ impl Entry {
         let name = || change.table.clone();
         match &mut self.runner {
             Runner::Seeding(Seeding { reads, .. }) | Runner::Live { reads, .. } if reads.table == *table => {
-                let Some(new) = &change.new else { return Err(ViewError::TableDropped { table: name() }) };
+                let new = still_there(change)?;
                 for column in reads.columns.iter() {
                     let Some(index) = new.index_of(&column.name) else {
                         let column = column.name.to_string();
@@ -543,9 +543,7 @@ impl Entry {
                 }
             }
             Runner::Reevaluated(runner) if runner.tables.contains(table) => {
-                if change.new.is_none() {
-                    return Err(ViewError::TableDropped { table: name() });
-                }
+                still_there(change)?;
                 runner.changed_at = end;
             }
             _ => {}
@@ -608,6 +606,18 @@ impl Entry {
             Some(version) => Some(ViewState::Behind { version }),
             None => None,
         }
+    }
+}
+
+/// What the table looks like, if it is there under its name.
+fn still_there(change: &SchemaChange) -> Result<&TableSchema, ViewError> {
+    let table = || change.table.clone();
+    match &change.new {
+        None => Err(ViewError::TableDropped { table: table() }),
+        Some(new) if new.name.key() != change.table.key() => {
+            Err(ViewError::TableRenamed { table: table(), to: new.name.clone() })
+        }
+        Some(new) => Ok(new),
     }
 }
 

@@ -31,6 +31,14 @@ pub enum ViewError {
         /// The table.
         table: TableName,
     },
+    /// The table that it reads has another name.
+    #[error("the table {table} was renamed to {to}; change the query and subscribe again")]
+    TableRenamed {
+        /// What it was called.
+        table: TableName,
+        /// What it is called.
+        to: TableName,
+    },
     /// A column that it reads is gone.
     #[error("the column {column:?} of {table} was dropped; change the query and subscribe again")]
     ColumnDropped {

@@ -16,7 +16,7 @@ use arrow::{
     array::{ArrayRef, RecordBatch},
     datatypes::SchemaRef,
 };
-use nowcast_model::{Column, ColumnType, TableName};
+use nowcast_model::{Column, ColumnType, TableName, TableSchema};
 
 use crate::{Kind, LiveColumn, LiveSchema, ViewError};
 
@@ -71,11 +71,34 @@ pub struct ViewPlan {
 
 impl ViewPlan {
     /// The input schema for `columns` of `table`.
-    pub fn input_schema(table: &nowcast_model::TableSchema, columns: &[usize]) -> SchemaRef {
+    pub fn input_schema(table: &TableSchema, columns: &[usize]) -> SchemaRef {
         let stored = table.stored();
         let seq = table.columns.len();
         let fields: Vec<_> = columns.iter().chain([&seq]).map(|&index| stored.field(index).clone()).collect();
         Arc::new(arrow::datatypes::Schema::new(fields))
+    }
+
+    /// Where `table` has the columns that the plan needs, then `_seq`: it may have lost others since it was planned.
+    ///
+    /// # Errors
+    /// One of them is gone, or has another type.
+    pub fn places_in(&self, table: &TableSchema) -> Result<Vec<usize>, ViewError> {
+        let mut places = Vec::with_capacity(self.columns.len() + 1);
+        for field in &self.input.fields()[..self.columns.len()] {
+            let (name, column) = (|| table.name.clone(), field.name());
+            let Some(place) = table.index_of(column) else {
+                return Err(ViewError::ColumnDropped { table: name(), column: column.clone() });
+            };
+            let now = table.columns[place].ty;
+            match ColumnType::from_arrow(field.data_type()) {
+                Some(was) if was != now => {
+                    return Err(ViewError::ColumnRetyped { table: name(), column: column.clone(), was, now });
+                }
+                _ => places.push(place),
+            }
+        }
+        places.push(table.columns.len());
+        Ok(places)
     }
 
     /// How the live table looks that this plan fills.

@@ -16,7 +16,7 @@ use arrow::{
     compute::{cast, filter_record_batch},
     datatypes::{DataType, TimeUnit, TimestampMicrosecondType},
 };
-use nowcast_model::{RowChange, Tick, Version, Weights};
+use nowcast_model::{RowChange, TableSchema, Tick, Version, Weights};
 
 use crate::{
     Body, ExprRef, Key, LiveSchema, LiveTable, Row, ViewError, ViewLimits, ViewPlan,
@@ -37,6 +37,8 @@ pub struct View {
     /// True if something happened since the last publication.
     moved: bool,
     reseed: Option<&'static str>,
+    /// Where the table has the plan's columns and `_seq`, in the form of the last change.
+    places: Option<(Arc<TableSchema>, Vec<usize>)>,
 }
 
 enum BodyState {
@@ -100,6 +102,7 @@ impl View {
             body,
             moved: true,
             reseed: None,
+            places: None,
             plan,
         })
     }
@@ -128,8 +131,10 @@ impl View {
     /// # Errors
     /// As [`View::seed`].
     pub fn apply(&mut self, change: &RowChange) -> Result<(), ViewError> {
-        let seq = change.rows.num_columns().saturating_sub(1);
-        let columns: Vec<usize> = self.plan.columns.iter().copied().chain([seq]).collect();
+        if self.places.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &change.schema)) {
+            self.places = Some((change.schema.clone(), self.plan.places_in(&change.schema)?));
+        }
+        let columns = self.places.as_ref().map_or(&[][..], |(_, places)| places);
         let weights = match &change.weights {
             Weights::Inserted => None,
             Weights::Deleted => Some(vec![-1; change.rows.num_rows()]),
@@ -138,7 +143,7 @@ impl View {
         if weights.as_ref().is_some_and(|weights| weights.len() != change.rows.num_rows()) {
             return Err(ViewError::Plan("a change has not one weight a row".into()));
         }
-        self.take_in(change.rows.project(&columns)?, weights)
+        self.take_in(change.rows.project(columns)?, weights)
     }
 
     /// Moves the clock; rows enter and leave the window. Never steps back.

@@ -36,22 +36,18 @@ pub(super) async fn seed(
         let message = format!("the table {} was dropped", plan.table);
         return Err(SqlError::new(SqlCode::UndefinedTable, message));
     };
-    let width = table.schema.columns.len();
-    if plan.columns.iter().any(|&c| c >= width)
-        || ViewPlan::input_schema(&table.schema, &plan.columns) != plan.input
-    {
-        let message = format!("the table {} changed while the query was planned", plan.table);
-        return Err(SqlError::new(SqlCode::UndefinedColumn, message).hint("subscribe again"));
-    }
+    // The table may have lost other columns since, and renamed these.
+    let wanted = plan
+        .places_in(&table.schema)
+        .map_err(|error| SqlError::new(SqlCode::UndefinedColumn, error.to_string()))?;
     let state = engine.session(tick.us(), true);
+    let time_of = |column: usize| table.schema.columns[wanted[column]].name.clone();
     let provider = Arc::new(SnapshotTable::new(table.clone(), Shape { folded: true, seq: true }));
-    let mut wanted = plan.columns.clone();
-    wanted.push(width);
     let scan = async {
-        let mut scan = LogicalPlanBuilder::scan("t", provider_as_source(provider), Some(wanted))?;
+        let mut scan = LogicalPlanBuilder::scan("t", provider_as_source(provider), Some(wanted.clone()))?;
         if let Some(Window { column, lower: Some(lower), .. }) = plan.window {
             // Rows that are past the range never come back; those ahead of it wait inside the view.
-            let name = name_key(plan.input.field(column).name());
+            let name = name_key(&time_of(column));
             let from =
                 lit(ScalarValue::TimestampMicrosecond(Some(tick.us().saturating_add(lower.offset_us)), None));
             scan = scan.filter(Expr::Column(Column::new(Some("t"), name)).gt_eq(from))?;

@@ -58,7 +58,6 @@ const REFUSED_STATEMENTS: &[(&str, &str)] = &[
     ("CALL", "there are no procedures"),
     ("USE", "any database name is accepted at login; name a schema as schema.table"),
     ("COMMENT", "comments on tables are not kept"),
-    ("RENAME", "create a new table and INSERT INTO new SELECT … FROM old"),
 ];
 
 pub(super) fn refused_statement(text: &Text, word: &str) -> Option<SqlError> {

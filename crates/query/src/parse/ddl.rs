@@ -1,4 +1,4 @@
-//! Statements about tables: CREATE, DROP, TRUNCATE, ALTER.
+//! Statements about tables: CREATE, DROP, TRUNCATE, ALTER, RENAME.
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 use nowcast_model::{Column, PartitionBy};
@@ -6,7 +6,7 @@ use nowcast_model::{Column, PartitionBy};
 use super::{cursor::Cursor, types::column_type};
 use crate::{
     error::{Place, SqlCode, SqlError, did_you_mean},
-    statement::{CreateTable, Select, Statement},
+    statement::{CreateTable, NameRef, Select, Statement},
     text::Text,
 };
 
@@ -339,12 +339,13 @@ pub(super) fn truncate(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
 }
 
 pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
-    let form = "ALTER TABLE table ADD COLUMN name TYPE, RENAME COLUMN old TO new, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
+    let form = "ALTER TABLE table ADD COLUMN name TYPE, DROP COLUMN name, RENAME COLUMN old TO new, RENAME TO table, SET TTL 7 DAYS, DEDUP ENABLE UPSERT KEYS(ts, key), DEDUP DISABLE, or DROP PARTITION LIST '2026-01-31'";
     if let Some(tag) = default_of(cursor) {
         return set_default(cursor, tag);
     }
     cursor.expect("TABLE", form)?;
-    cursor.if_exists();
+    let if_exists = cursor.if_exists();
+    cursor.accept("ONLY");
     let table = cursor.table()?;
     if cursor.accept("ADD") {
         cursor.accept("COLUMN");
@@ -361,6 +362,9 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
         }
         cursor.expect_end()?;
         return Ok(Statement::AddColumns { table, columns, if_not_exists });
+    }
+    if cursor.accept_all(&["RENAME", "TO"]) {
+        return rename_to(cursor, table, if_exists, "ALTER TABLE");
     }
     if cursor.accept("RENAME") {
         cursor.accept("COLUMN");
@@ -392,6 +396,11 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
         cursor.expect_end()?;
         return Ok(Statement::DropPartitions { table, partitions });
     }
+    let drops_column = cursor.upper().as_deref() == Some("DROP")
+        && ["PARTITION", "CONSTRAINT"].iter().all(|other| !cursor.are(&["DROP", other]));
+    if drops_column {
+        return drop_columns(cursor, table);
+    }
     let clause: Vec<String> = {
         let words = |i| cursor.text().word(cursor.index() + i).map(|w| w.value.to_ascii_uppercase());
         (0..2).map_while(words).collect()
@@ -400,11 +409,51 @@ pub(super) fn alter(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
         Some("DROP") if clause.get(1).is_some_and(|w| w == "PARTITION") => {
             "write DROP PARTITION LIST '2026-01-31', '2026-02-01', or use ALTER TABLE … SET TTL"
         }
-        Some("DROP" | "RENAME" | "ALTER") => "create a new table and INSERT INTO new SELECT … FROM old",
+        Some("DROP") => "there are none: what a table keeps one row of, its DEDUP UPSERT KEYS say",
+        Some("ALTER") => "create a new table and INSERT INTO new SELECT … FROM old",
         _ => form,
     };
     let message = format!("ALTER TABLE … {} is not supported yet", clause.join(" "));
     Err(not_supported(&message, hint).at(cursor.place()))
+}
+
+/// `DROP COLUMN a, b`, or PostgreSQL's `DROP COLUMN IF EXISTS a, DROP COLUMN b`.
+fn drop_columns(cursor: &mut Cursor<'_>, table: NameRef) -> Result<Statement, SqlError> {
+    let (mut columns, mut if_exists) = (Vec::new(), false);
+    loop {
+        if cursor.accept("DROP") {
+            cursor.accept("COLUMN");
+            if_exists |= cursor.if_exists();
+        }
+        columns.push(cursor.name("a column")?);
+        if !cursor.accept("CASCADE") {
+            cursor.accept("RESTRICT");
+        }
+        if !cursor.accept_token(&Token::Comma) {
+            break;
+        }
+    }
+    cursor.expect_end()?;
+    Ok(Statement::DropColumns { table, columns, if_exists })
+}
+
+/// QuestDB's `RENAME TABLE a TO b`, behind `RENAME TABLE`.
+pub(super) fn rename(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
+    let if_exists = cursor.if_exists();
+    let table = cursor.table()?;
+    cursor.expect("TO", "RENAME TABLE old TO new")?;
+    rename_to(cursor, table, if_exists, "RENAME TABLE")
+}
+
+fn rename_to(
+    cursor: &mut Cursor<'_>,
+    table: NameRef,
+    if_exists: bool,
+    tag: &'static str,
+) -> Result<Statement, SqlError> {
+    let to = cursor.table()?;
+    cursor.expect_end()?;
+    Ok(Statement::RenameTable { table, to, if_exists, tag })
 }
 
 /// What ALTER changes the sessions of, if it does.

@@ -121,6 +121,7 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "DROP" => ddl::drop(&mut cursor),
         "TRUNCATE" => ddl::truncate(&mut cursor),
         "ALTER" => ddl::alter(&mut cursor),
+        "RENAME" if cursor.accept("TABLE") => ddl::rename(&mut cursor),
         "GRANT" if text.tokens.len() > 1 => Ok(Statement::Grant { word: "GRANT" }),
         "REVOKE" if text.tokens.len() > 1 => Ok(Statement::Grant { word: "REVOKE" }),
         "SHOW" => session::show(&mut cursor),

@@ -153,6 +153,7 @@ pub fn schemas(schema: &str, ttl_s: Option<u64>) -> Vec<TableSchema> {
             partition_by,
             ttl_s: ttl_s.filter(|_| ages),
             dedup_keys: Vec::new(),
+            dropped: 0,
         })
         .collect()
 }

@@ -33,6 +33,7 @@ pub(super) fn schema(ttl_s: Option<u64>) -> TableSchema {
         partition_by: PartitionBy::Hour,
         ttl_s,
         dedup_keys: Vec::new(),
+        dropped: 0,
     }
 }
 

@@ -65,6 +65,7 @@ pub(super) fn schema(ttl_s: Option<u64>) -> TableSchema {
         partition_by: PartitionBy::Day,
         ttl_s,
         dedup_keys: Vec::new(),
+        dropped: 0,
     }
 }
 

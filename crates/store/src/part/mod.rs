@@ -38,6 +38,7 @@ use std::{
 pub(crate) use open::Files;
 pub use open::OpenPart;
 pub use read::PartRows;
+pub(crate) use read::place;
 pub(crate) use sums::Tail;
 pub(crate) use write::{PartWriter, ROW_GROUP_ROWS};
 

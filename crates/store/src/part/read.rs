@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ops::Range, sync::Arc};
 use arrow::{
     array::{ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions},
     compute::filter_record_batch,
-    datatypes::{Field, Schema, SchemaRef, TimestampMicrosecondType},
+    datatypes::{Field, FieldRef, Fields, Schema, SchemaRef, TimestampMicrosecondType},
 };
 use nowcast_model::{ColumnType, TableSchema, limits::HOT_BATCH_ROWS};
 use parquet::{
@@ -22,6 +22,16 @@ use crate::{
     columns::nulls,
     upsert::{any_within, seqs},
 };
+
+/// Where a file with these fields holds the column at `index`. Mostly where the table has it: unless columns were dropped.
+pub(crate) fn place(fields: &Fields, schema: &TableSchema, index: usize) -> Option<usize> {
+    let name = schema.columns[index].file_name();
+    let is_it = |field: &FieldRef| field.name() == name;
+    match fields.get(index).is_some_and(is_it) {
+        true => Some(index),
+        false => fields.iter().position(is_it),
+    }
+}
 
 type Builder = ParquetRecordBatchReaderBuilder<Chunks>;
 
@@ -51,6 +61,9 @@ impl Part {
     ) -> Result<PartRows, StoreError> {
         let builder = self.builder()?;
         let Some(time) = schema.timestamp else { return self.rows(builder, schema, columns) };
+        let Some(time) = place(builder.schema().fields(), schema, time) else {
+            return self.rows(builder, schema, columns);
+        };
         let holds = |group: &RowGroupMetaData| match group.column(time).statistics() {
             Some(Statistics::Int64(times_of)) => match (times_of.min_opt(), times_of.max_opt()) {
                 (Some(&min_us), Some(&max_us)) => any_within(times, min_us, max_us),
@@ -69,8 +82,11 @@ impl Part {
         schema: &TableSchema,
         columns: &[usize],
     ) -> Result<PartRows, StoreError> {
-        let mut wanted: Vec<usize> = columns.iter().copied().filter(|&c| c < self.columns).collect();
-        let time = schema.timestamp.filter(|_| self.visible_from_us.is_some());
+        let fields = builder.schema().fields();
+        let places: Vec<Option<usize>> = columns.iter().map(|&c| place(fields, schema, c)).collect();
+        let mut wanted: Vec<usize> = places.iter().copied().flatten().collect();
+        let masked_by = schema.timestamp.filter(|_| self.visible_from_us.is_some());
+        let time = masked_by.and_then(|time| place(fields, schema, time));
         wanted.extend(time.filter(|t| !wanted.contains(t)));
         wanted.sort_unstable();
         let mask =
@@ -89,7 +105,10 @@ impl Part {
             schema: Arc::new(Schema::new(fields)),
             columns: columns
                 .iter()
-                .map(|&c| (wanted.iter().position(|&w| w == c), schema.columns[c].ty))
+                .zip(places)
+                .map(|(&c, place)| {
+                    (place.and_then(|p| wanted.iter().position(|&w| w == p)), schema.columns[c].ty)
+                })
                 .collect(),
             time: time.and_then(|t| wanted.iter().position(|&w| w == t)),
             from_us: self.visible_from_us,

@@ -25,6 +25,7 @@ fn bench() -> Bench {
             partition_by: PartitionBy::Day,
             ttl_s: None,
             dedup_keys: vec![],
+            dropped: 0,
         },
     })]);
     bench
@@ -404,6 +405,7 @@ fn events_name_tables_that_exist() {
         partition_by,
         ttl_s: None,
         dedup_keys,
+        dropped: 0,
     };
     check(
         Event::CreateTable { schema: schema(PartitionBy::Day, vec![]) },

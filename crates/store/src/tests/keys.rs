@@ -21,6 +21,7 @@ fn keyed(options: StoreOptions) -> Bench {
         partition_by: PartitionBy::Day,
         ttl_s: None,
         dedup_keys: vec![0, 1],
+        dropped: 0,
     };
     bench.write(vec![Item::Event(Event::CreateTable { schema })]);
     bench

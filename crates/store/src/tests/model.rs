@@ -8,7 +8,7 @@ use std::{
 
 use arrow::{array::AsArray, datatypes::TimestampMicrosecondType};
 use nowcast_disk::Fault;
-use nowcast_model::{Change, Event, Item, Record, TableName};
+use nowcast_model::{Change, Column, ColumnType, Event, Item, Record, TableName};
 use proptest::prelude::*;
 
 use super::*;
@@ -29,6 +29,11 @@ enum Op {
     Delete(u8, u16),
     /// Keys of time and color, or none.
     Keys(u8, bool),
+    /// One of the later columns.
+    DropColumn(u8, u8),
+    /// One of the later columns, as LONG or DOUBLE.
+    AddColumn(u8, u8, bool),
+    Rename(u8, u8),
     Flush(bool),
     /// A flush in whose `usize`th point the operations happen.
     FlushAround(usize, Vec<Op>),
@@ -49,14 +54,22 @@ fn write() -> impl Strategy<Value = Op> {
     (0u8..3, rows).prop_map(|(table, rows)| Op::Write(table, rows))
 }
 
+/// A table with a time column.
+fn timed() -> impl Strategy<Value = u8> {
+    prop::sample::select(vec![0, 1, 3])
+}
+
 fn event() -> impl Strategy<Value = Op> {
     prop_oneof![
-        2 => (0u8..3).prop_map(Op::Truncate),
-        2 => (0u8..3).prop_map(Op::Drop),
+        2 => (0u8..4).prop_map(Op::Truncate),
+        2 => (0u8..4).prop_map(Op::Drop),
         3 => (0u8..3, -12i8..12).prop_map(|(t, at)| Op::DropPartitions(t, at)),
         2 => (0u8..2, -12i8..12, 0u8..6).prop_map(|(t, at, len)| Op::DropRange(t, at, len)),
         3 => (0u8..3, any::<u16>()).prop_map(|(t, bits)| Op::Delete(t, bits)),
         4 => (0u8..2, prop_oneof![4 => Just(true), 1 => Just(false)]).prop_map(|(t, on)| Op::Keys(t, on)),
+        4 => (0u8..4, 0u8..3).prop_map(|(t, column)| Op::DropColumn(t, column)),
+        2 => (0u8..4, 0u8..3, any::<bool>()).prop_map(|(t, column, long)| Op::AddColumn(t, column, long)),
+        4 => (timed(), timed()).prop_map(|(from, to)| Op::Rename(from, to)),
     ]
 }
 
@@ -77,11 +90,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// The columns of which only some rows have a value.
+const LATER: [&str; 3] = ["x", "y", "z"];
+
 fn name(table: u8) -> TableName {
-    TableName::public(["a", "b", "c"][usize::from(table)])
+    TableName::public(["a", "b", "c", "d"][usize::from(table)])
 }
 
-/// The items of an operation; table 2 has no time column.
+/// The items of an operation; table 2 has no time column, and table 3 is what one of the others is renamed to.
 fn items(op: &Op, bench: &Bench) -> Vec<Item> {
     let event = |table: u8, event: Event| {
         let exists = bench.store.registry().table(&name(table)).is_some();
@@ -93,7 +109,7 @@ fn items(op: &Op, bench: &Bench) -> Vec<Item> {
             let names = ["red", "green", "blue", "black", "white"];
             let symbol: Vec<Option<&str>> = rows.iter().map(|r| Some(names[usize::from(r.1)])).collect();
             columns.push(("color", symbols(&symbol)));
-            for (bit, extra) in ["x", "y", "z"].into_iter().enumerate() {
+            for (bit, extra) in LATER.into_iter().enumerate() {
                 let values: Vec<Option<f64>> =
                     rows.iter().map(|r| (r.2 >> bit & 1 == 1).then(|| f64::from(r.0))).collect();
                 if values.iter().any(Option::is_some) {
@@ -146,6 +162,23 @@ fn items(op: &Op, bench: &Bench) -> Vec<Item> {
             let keys = if *on { vec!["timestamp".into(), "color".into()] } else { vec![] };
             event(*table, Event::SetDedupKeys { table: name(*table), keys })
         }
+        Op::DropColumn(table, column) => {
+            let column = LATER[usize::from(*column)];
+            let schema = bench.store.registry().table(&name(*table));
+            let is_there = schema.is_some_and(|s| s.index_of(column).is_some() && s.columns.len() > 1);
+            let columns = vec![column.into()];
+            if is_there { event(*table, Event::DropColumns { table: name(*table), columns }) } else { vec![] }
+        }
+        Op::AddColumn(table, column, long) => {
+            let ty = if *long { ColumnType::Long } else { ColumnType::Double };
+            let columns = vec![Column::new(LATER[usize::from(*column)], ty)];
+            event(*table, Event::AddColumns { table: name(*table), columns })
+        }
+        Op::Rename(from, to) => {
+            let is_free = from == to || bench.store.registry().table(&name(*to)).is_none();
+            let renamed = Event::RenameTable { table: name(*from), to: name(*to) };
+            if is_free { event(*from, renamed) } else { vec![] }
+        }
         _ => vec![],
     }
 }
@@ -196,6 +229,22 @@ impl Model {
                 Item::Event(Event::SetDedupKeys { table, keys }) => {
                     self.keyed.retain(|keyed| keyed != table);
                     self.keyed.extend((!keys.is_empty()).then(|| table.clone()));
+                }
+                Item::Event(Event::DropColumns { table, columns }) => {
+                    let gone: Vec<&str> = columns.iter().map(|column| &**column).collect();
+                    for row in self.rows.iter_mut().filter(|row| row.table == *table) {
+                        row.cells = altered(&row.cells, table, table, &gone);
+                    }
+                }
+                Item::Event(Event::RenameTable { table, to }) => {
+                    for row in self.rows.iter_mut().filter(|row| row.table == *table) {
+                        row.cells = altered(&row.cells, table, to, &[]);
+                        row.table = to.clone();
+                    }
+                    self.keyed
+                        .iter_mut()
+                        .filter(|keyed| *keyed == table)
+                        .for_each(|keyed| *keyed = to.clone());
                 }
                 Item::Event(Event::DropPartitions { table, before_us }) => {
                     let cutoff = partition_start_us(nowcast_model::PartitionBy::Day, *before_us).unwrap();

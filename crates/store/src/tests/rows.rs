@@ -164,6 +164,7 @@ fn a_table_made_by_sql_keeps_its_form() {
         partition_by: PartitionBy::Month,
         ttl_s: None,
         dedup_keys: vec![],
+        dropped: 0,
     };
     let registry = bench.store.registry();
     let create = |if_not_exists| registry.create_table(schema.clone(), if_not_exists, |items| items.len());

@@ -53,6 +53,7 @@ pub(super) fn table_schema() -> Arc<TableSchema> {
         partition_by: PartitionBy::Day,
         ttl_s: None,
         dedup_keys: vec![],
+        dropped: 0,
     })
 }
 

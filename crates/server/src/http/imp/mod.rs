@@ -273,6 +273,7 @@ impl<'a> Import<'a> {
             partition_by: by,
             ttl_s: None,
             dedup_keys: Vec::new(),
+            dropped: 0,
         })
     }
 

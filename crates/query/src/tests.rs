@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alter;
 mod ddl;
 mod dialect;
 mod errors;

@@ -10,7 +10,7 @@
 use std::str::FromStr;
 
 use arrow::error::ArrowError;
-use nowcast_model::{Item, Offset, Record, TableName, Value};
+use nowcast_model::{Event, Item, Offset, Record, TableName, Value};
 use nowcast_query::{cells, json::write_cell};
 use nowcast_sources::parse_iso;
 
@@ -59,7 +59,9 @@ pub fn write_lines(
         match item {
             Item::Event(event) => {
                 let name = event.table();
-                if offset >= from && is_wanted(name) {
+                // Where a table's records begin under a name, the event tells where the earlier ones are.
+                let comes = matches!(event, Event::RenameTable { to, .. } if is_wanted(Some(to)));
+                if offset >= from && (is_wanted(name) || comes) {
                     if lines == lines_max {
                         return Ok((lines, offset));
                     }

@@ -238,12 +238,14 @@ impl Draft<'_> {
     }
 
     fn add_columns(&mut self, schema: &TableSchema, new: Vec<Column>) -> Result<Arc<TableSchema>, Refusal> {
-        let wider = schema.with_columns(&new);
+        let mut wider = schema.clone();
         if !new.is_empty() {
+            // Two of one name among them are refused, where the events of a log that has them take the first.
+            wider.columns.extend(new.iter().cloned());
             wider.check().map_err(|error| bad_schema(&wider, &error, self.index))?;
+            let wider = Arc::new(schema.with_columns(&new));
             let (table, columns) = (schema.name.clone(), new);
             self.items.push(Item::Event(Event::AddColumns { table, columns }));
-            let wider = Arc::new(wider);
             self.tables.insert(schema.name.key(), Some(wider.clone()));
             return Ok(wider);
         }

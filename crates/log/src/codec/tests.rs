@@ -183,6 +183,8 @@ fn events_producers_several_items_and_no_columns() {
         rows_of(batch_of(vec![])),
         rows_of(batch_of(vec![("a".to_owned(), array_of(ColumnType::Long, &[Some(1)]))])),
         Item::Event(Event::Truncate { table: TableName::public("t") }),
+        Item::Event(Event::DropColumns { table: TableName::public("t"), columns: vec!["ü".into()] }),
+        Item::Event(Event::RenameTable { table: TableName::public("t"), to: TableName::new("s", "u") }),
     ]);
     record.producer = Some(Producer { id: u64::MAX, sequence: 9 });
     if let Item::Rows(batch) = &mut record.items[2] {

@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow::datatypes::{FieldRef, Schema};
 use datafusion::{
     common::DFSchema,
     logical_expr::{Aggregate, Expr, LogicalPlan, Projection, SortExpr},
@@ -170,6 +171,19 @@ pub(super) fn place(expr: &Expr, schema: &DFSchema) -> Option<usize> {
     }
 }
 
+/// `*` stands for the columns that there were when the query was planned.
+fn check_columns(now: &Schema, live: &LiveQuery) -> Result<(), SqlError> {
+    let is_same = |(was, now): (&LiveColumn, &FieldRef)| {
+        *was.name == **now.name() && was.ty == column_type(now.data_type())
+    };
+    let was = || live.schema.columns.iter().filter(|column| !column.hidden);
+    if was().count() == now.fields().len() && was().zip(now.fields()).all(is_same) {
+        return Ok(());
+    }
+    let message = "a table of the query has other columns than when it was planned";
+    Err(SqlError::new(SqlCode::UndefinedColumn, message).hint("subscribe again"))
+}
+
 /// Runs the query and numbers its rows.
 pub(super) async fn evaluate(
     engine: &QueryEngine,
@@ -182,6 +196,9 @@ pub(super) async fn evaluate(
         LiveMode::Reevaluated { key, .. } => key,
         LiveMode::Incremental { .. } => RowKey { numbered: false, counted: false },
     };
+    if matches!(live.mode, LiveMode::Reevaluated { .. }) {
+        check_columns(&planned.schema(), live)?;
+    }
     let mut result = engine.run(ctx, planned).await?;
     let failed =
         |e: &datafusion::error::DataFusionError| failure::locate(e, &planned.text, Some(&planned.state));

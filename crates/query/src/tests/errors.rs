@@ -59,7 +59,8 @@ fn what_is_not_built_is_named_with_what_works() {
         ),
         ("CREATE VIEW v AS SELECT 1", "CREATE VIEW", "column 8", "live"),
         ("SELECT * INTO x FROM trips", "SELECT … INTO", "column 10", "INSERT INTO"),
-        ("ALTER TABLE trips DROP COLUMN price", "DROP COLUMN", "column 19", "new table"),
+        ("ALTER TABLE trips ALTER COLUMN price TYPE INT", "ALTER COLUMN", "column 19", "new table"),
+        ("ALTER TABLE trips DROP CONSTRAINT one", "DROP CONSTRAINT", "column 19", "DEDUP UPSERT KEYS"),
     ];
     for (sql, clause, column, hint) in cases {
         let error = world.error(sql);

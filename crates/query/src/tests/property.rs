@@ -100,6 +100,11 @@ enum Step {
     Truncate,
     /// Partitions of hours that are over.
     DropPartitions,
+    /// A column that no query reads goes, or comes back in front of nothing: it moves those behind it.
+    DropSpare,
+    AddSpare,
+    /// The table has another name for some rows, and then its own again.
+    Rename,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -115,6 +120,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop::sample::select(vec!["a", "b"]).prop_map(Step::Delete),
         1 => Just(Step::Truncate),
         1 => Just(Step::DropPartitions),
+        1 => Just(Step::DropSpare),
+        1 => Just(Step::AddSpare),
+        1 => Just(Step::Rename),
     ]
 }
 
@@ -138,9 +146,8 @@ fn all_rows(world: &World, plan: &ViewPlan) -> arrow::array::RecordBatch {
         .scan()
         .map(|batch| {
             let batch = batch.unwrap();
-            let columns: Vec<usize> =
-                plan.columns.iter().copied().chain([table.schema.columns.len()]).collect();
-            batch.project(&columns).unwrap()
+            let rows = batch.project(&plan.places_in(&table.schema).unwrap()).unwrap();
+            rows.with_schema(plan.input.clone()).unwrap()
         })
         .collect();
     arrow::compute::concat_batches(&plan.input, &batches).unwrap()
@@ -155,7 +162,7 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
     // Just past an hour, so that rows fall into two partitions.
     world.now_us = Tick::containing(NOW_US).us() + 50 * 60_000_000 + 4_000_000;
     world.run(&format!(
-        "CREATE TABLE trips (ts TIMESTAMP, cab SYMBOL, price DOUBLE, riders INT, note VARCHAR)
+        "CREATE TABLE trips (spare INT, ts TIMESTAMP, cab SYMBOL, price DOUBLE, riders INT, note VARCHAR)
          timestamp(ts) PARTITION BY HOUR {keys}",
     ));
     let live = world.engine.plan_live(&world.ctx(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
@@ -182,7 +189,10 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
                         format!("({us}, {}, {price}, {riders}, {})", literal(*cab), literal(*note))
                     })
                     .collect();
-                write(&world, &format!("INSERT INTO trips VALUES {}", rows.join(", ")))
+                write(
+                    &world,
+                    &format!("INSERT INTO trips (ts, cab, price, riders, note) VALUES {}", rows.join(", ")),
+                )
             }
             Step::Update(cab) => write(
                 &world,
@@ -196,6 +206,22 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
                 let table = nowcast_model::TableName::public("trips");
                 let event = Event::DropPartitions { table, before_us: world.now_us };
                 world.write(vec![Item::Event(event)])
+            }
+            Step::DropSpare => write(&world, "ALTER TABLE trips DROP COLUMN IF EXISTS spare"),
+            Step::AddSpare => write(&world, "ALTER TABLE trips ADD COLUMN IF NOT EXISTS spare VARCHAR"),
+            Step::Rename => {
+                // A view ends with the name that it reads. Whoever asks again finds all rows.
+                let now_us = world.now_us;
+                for sql in [
+                    "RENAME TABLE trips TO moved".to_owned(),
+                    format!("INSERT INTO moved (ts, cab, riders) VALUES ({now_us}, 'b', 4)"),
+                    "ALTER TABLE moved RENAME TO trips".to_owned(),
+                ] {
+                    write(&world, &sql);
+                }
+                state.view = seed(&world);
+                state.table = new_table();
+                Vec::new()
             }
             Step::Flush => {
                 world.store.flush(true).unwrap();

@@ -3,6 +3,7 @@
 use nowcast_model::{Column, Event};
 
 use super::*;
+use crate::{Depth, StoreInspection};
 
 fn drop_column(table: &str, column: &str) -> Vec<Item> {
     let table = TableName::public(table);
@@ -26,10 +27,12 @@ fn shown(bench: &Bench) -> Vec<String> {
     rows
 }
 
-/// A history; after each step what the tables hold, now and after a start.
+/// A history; after each step what the tables hold, now and after a start, and that no file is taken for damaged.
 fn check(bench: &mut Bench, items: Vec<Item>, expected: &[&str]) {
     bench.write(items);
     assert_eq!(shown(bench), expected);
+    let found = StoreInspection::of(bench.disk.clone(), Path::new("/store")).unwrap().check(Depth::Rows);
+    assert!(found.damages.is_empty() && found.orphans.is_empty(), "{found:?}");
     bench.reopen();
     assert_eq!(shown(bench), expected, "after a start");
 }

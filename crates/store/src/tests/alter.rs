@@ -129,7 +129,7 @@ fn names_that_are_freed_and_taken_are_tables_of_their_own() {
         let flush = |bench: &mut Bench, bit: u8| {
             if flushed >> bit & 1 == 1 {
                 // The largest table alone, so that the others are replayed from before.
-                bench.flush(bit % 2 == 0);
+                bench.flush(bit.is_multiple_of(2));
             }
         };
         let row = |table: &str, at: i64| row(table, at, "v", longs(&[at]));

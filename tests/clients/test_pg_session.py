@@ -267,3 +267,90 @@ def test_the_user_who_may_only_read_changes_nothing(own_server):
     server = own_server()
     with pytest.raises(psycopg.OperationalError):
         psycopg.connect(conninfo(server, user="user"))
+
+
+WRITES = [
+    "INSERT INTO rows_of VALUES (1, '2024-01-01')",
+    "UPDATE rows_of SET v = 2",
+    "DELETE FROM rows_of",
+    "TRUNCATE TABLE rows_of",
+    "CREATE TABLE rows_of_2 (v LONG)",
+    "ALTER TABLE rows_of ADD COLUMN w LONG",
+    "ALTER TABLE rows_of DROP COLUMN v",
+    "RENAME TABLE rows_of TO rows_of_2",
+    "DROP TABLE rows_of",
+    "COPY rows_of FROM STDIN",
+]
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_read_only_transaction_refuses_writes(pg, write):
+    for begin in (["BEGIN READ ONLY"], ["START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY"], ["BEGIN", "SET TRANSACTION READ ONLY"]):
+        for statement in begin:
+            pg.execute(statement)
+        assert pg.execute("SHOW transaction_read_only").fetchone() == ("on",)
+        assert count(pg) == 0
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            if write.startswith("COPY"):
+                with pg.cursor().copy(write):
+                    pass
+            else:
+                pg.execute(write)
+        pg.execute("ROLLBACK")
+    # It ends with the transaction.
+    assert pg.execute("SHOW transaction_read_only").fetchone() == ("off",)
+    pg.execute(insert(1))
+    assert count(pg) == 1
+
+
+def test_a_session_may_begin_read_only(server, pg):
+    with psycopg.connect(conninfo(server), options="-c default_transaction_read_only=on", autocommit=True) as reader:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction, match="read-only transaction"):
+            reader.execute(insert(1))
+        reader.execute("BEGIN READ WRITE")
+        reader.execute(insert(1))
+        reader.execute("COMMIT")
+        reader.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE")
+        assert reader.execute("SHOW transaction_read_only").fetchone() == ("off",)
+        reader.execute(insert(2))
+    assert count(pg) == 2
+    # As drivers ask for it.
+    pg.autocommit = False
+    pg.read_only = True
+    with pytest.raises(psycopg.errors.ReadOnlySqlTransaction), pg.transaction():
+        pg.execute(insert(3))
+    pg.read_only = False
+    pg.isolation_level = psycopg.IsolationLevel.SERIALIZABLE
+    with pg.transaction():
+        assert pg.execute("SHOW transaction_isolation").fetchone() == ("serializable",)
+        pg.execute(insert(3))
+    assert count(pg) == 3
+    pg.rollback()
+
+
+def test_set_local_ends_with_its_transaction(pg):
+    show = lambda name: pg.execute(f"SHOW {name}").fetchone()[0]
+    before = show("TimeZone")
+    for end in ("COMMIT", "ROLLBACK"):
+        pg.execute("BEGIN")
+        pg.execute("SET LOCAL TimeZone = 'Europe/Berlin'")
+        pg.execute("SET LOCAL statement_timeout = '5s'")
+        pg.execute("SET LOCAL my.own = 'x'")
+        assert (show("TimeZone"), show("statement_timeout"), show("my.own")) == ("Europe/Berlin", "5s", "x")
+        assert pg.info.parameter_status("TimeZone") == "Europe/Berlin"
+        pg.execute(end)
+        assert (show("TimeZone"), show("statement_timeout")) == (before, "0")
+        assert pg.info.parameter_status("TimeZone") == before
+    # Outside of a transaction it comes to nothing, and says so.
+    notices = []
+    pg.add_notice_handler(lambda notice: notices.append(notice.sqlstate))
+    pg.execute("SET LOCAL statement_timeout = '5s'")
+    assert notices == ["25P01"] and show("statement_timeout") == "0"
+    # What is set for the session stays.
+    pg.execute("BEGIN")
+    pg.execute("SET LOCAL statement_timeout = '5s'")
+    pg.execute("SET statement_timeout = '7s'")
+    pg.execute("COMMIT")
+    assert show("statement_timeout") == "7s"
+    with pytest.raises(psycopg.errors.SyntaxError):
+        pg.execute("BEGIN ISOLATION LEVEL CHAOS")

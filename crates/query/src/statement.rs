@@ -146,8 +146,12 @@ pub enum Statement {
         /// What it is set to, quotes taken off.
         value: Option<String>,
     },
-    /// BEGIN, START TRANSACTION.
-    Begin,
+    /// Variables of the transaction alone: SET LOCAL, SET TRANSACTION. As [`Statement::Set`].
+    SetLocal(Vec<(String, Option<String>)>),
+    /// SET SESSION CHARACTERISTICS AS TRANSACTION: variables of the session.
+    SetAll(Vec<(String, Option<String>)>),
+    /// BEGIN, START TRANSACTION, with what SET LOCAL would say behind it.
+    Begin(Vec<(String, Option<String>)>),
     /// COMMIT, END.
     Commit,
     /// ROLLBACK, ABORT.
@@ -482,9 +486,9 @@ impl Statement {
             Statement::Grant { word } => word,
             Statement::RenameTable { tag, .. } | Statement::SetDefault { tag, .. } => tag,
             Statement::Show(_) => "SHOW",
-            Statement::Set { value: Some(_), .. } => "SET",
+            Statement::Set { value: Some(_), .. } | Statement::SetLocal(_) | Statement::SetAll(_) => "SET",
             Statement::Set { value: None, .. } => "RESET",
-            Statement::Begin => "BEGIN",
+            Statement::Begin(_) => "BEGIN",
             Statement::Commit => "COMMIT",
             Statement::Rollback | Statement::Savepoint { does: Savepoint::RollbackTo, .. } => "ROLLBACK",
             Statement::Savepoint { does: Savepoint::Set, .. } => "SAVEPOINT",

@@ -9,6 +9,7 @@
 //! once where no rows were written before it, and is refused behind them; one that changes rows is refused.
 
 mod apart;
+pub mod modes;
 mod task;
 mod write;
 
@@ -53,6 +54,8 @@ pub struct Session {
     pub transaction: Option<Transaction>,
     /// True if it can change nothing.
     pub read_only: bool,
+    /// What the variables were before the transaction set them for itself.
+    pub local: modes::Local,
     /// Longest time of a statement, where it is shorter than `query.timeout_s`.
     pub statement_timeout: Option<Duration>,
     /// True while a query is made whose reader comes and goes: the time that it waits for its reader is not
@@ -67,7 +70,7 @@ impl Session {
     /// SQLSTATE 25006.
     pub fn check_writable(&self, what: &str) -> Result<(), SqlError> {
         if !self.read_only {
-            return Ok(());
+            return self.check_mode(what);
         }
         let error =
             SqlError::new(SqlCode::ReadOnly, format!("{what} is not allowed: this user may only read"));
@@ -254,19 +257,31 @@ impl Sql {
                 done(statement.inserts().then_some(rows))
             }
             Statement::Set { name, value } => {
-                set(session, name, value.as_deref());
+                session.set(name, value.as_deref());
                 done(None)
             }
-            Statement::Begin => {
-                session.transaction.get_or_insert_with(|| Transaction::new(true));
+            Statement::SetAll(variables) => {
+                variables.iter().for_each(|(name, value)| session.set(name, value.as_deref()));
+                done(None)
+            }
+            Statement::SetLocal(variables) => {
+                session.set_local(variables);
+                done(None)
+            }
+            Statement::Begin(variables) => {
+                session.begin();
+                session.set_local(variables);
                 done(None)
             }
             Statement::Commit => {
-                self.commit(session).await?;
+                let committed = self.commit(session).await;
+                session.end_local();
+                committed?;
                 done(None)
             }
             Statement::Rollback => {
                 session.transaction = None;
+                session.end_local();
                 done(None)
             }
             Statement::Copy(_)

@@ -10,6 +10,7 @@ mod copy;
 mod cursor;
 mod cursors;
 mod ddl;
+mod modes;
 mod mutate;
 mod session;
 mod types;
@@ -127,7 +128,7 @@ fn statement(text: &Text) -> Result<Statement, SqlError> {
         "SHOW" => session::show(&mut cursor),
         "SET" => session::set(&mut cursor),
         "RESET" => session::reset(&mut cursor),
-        "BEGIN" | "START" => Ok(Statement::Begin),
+        "BEGIN" | "START" => modes::begin(&mut cursor),
         "COMMIT" | "END" => Ok(Statement::Commit),
         "ROLLBACK" | "ABORT" => session::rollback(&mut cursor),
         "SAVEPOINT" if text.tokens.len() > 1 && bare_table(text).is_none() => {

@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::cursor::Cursor;
+use super::{cursor::Cursor, modes};
 use crate::{
     error::SqlError,
     statement::{Savepoint, Show, Statement},
@@ -59,12 +59,26 @@ fn variable(cursor: &mut Cursor<'_>) -> Result<String, SqlError> {
 
 pub(super) fn set(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     if cursor.accept_all(&["SESSION", "CHARACTERISTICS", "AS", "TRANSACTION"]) {
-        return Ok(Statement::Set { name: "transaction_isolation".into(), value: Some(rest(cursor)) });
+        return modes::of_session(cursor);
     }
     if cursor.accept("TRANSACTION") {
-        return Ok(Statement::Set { name: "transaction_isolation".into(), value: Some(rest(cursor)) });
+        return modes::of_transaction(cursor);
     }
-    if cursor.accept("LOCAL") || cursor.accept("SESSION") { /* one session, one transaction: the same */ }
+    let is_local = cursor.accept("LOCAL");
+    if !is_local {
+        cursor.accept("SESSION");
+    }
+    Ok(match variable_to(cursor)? {
+        // One that ends with the transaction, as its name says.
+        Statement::Set { name, value } if is_local || name.starts_with("transaction_") => {
+            Statement::SetLocal(vec![(name, value)])
+        }
+        set => set,
+    })
+}
+
+/// `name = value`, and the other forms of it.
+fn variable_to(cursor: &mut Cursor<'_>) -> Result<Statement, SqlError> {
     if cursor.accept_all(&["TIME", "ZONE"]) {
         return Ok(Statement::Set { name: "timezone".into(), value: Some(rest(cursor)) });
     }

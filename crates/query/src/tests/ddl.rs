@@ -173,6 +173,9 @@ fn session_statements_are_told_apart() {
     assert_eq!(parse("SHOW TRANSACTION ISOLATION LEVEL"), "Show(Variable(\"transaction_isolation\"))");
     for (sql, tag) in [
         ("BEGIN READ ONLY", "BEGIN"),
+        ("BEGIN WORK ISOLATION LEVEL SERIALIZABLE, READ WRITE NOT DEFERRABLE", "BEGIN"),
+        ("SET TRANSACTION READ ONLY", "SET"),
+        ("SET LOCAL statement_timeout = 5", "SET"),
         ("START TRANSACTION", "BEGIN"),
         ("END", "COMMIT"),
         ("ABORT", "ROLLBACK"),

@@ -11,6 +11,7 @@ use super::{
     params,
     prepare::{Kind, Prepared},
     rows::{Batches, Formats, Source, describe},
+    settings::Told,
 };
 use crate::sql::Answer;
 
@@ -122,21 +123,28 @@ impl Connection {
             }
             Statement::Set { name, value } => {
                 let told = self.settings.set(&mut self.session, name, value.as_deref())?;
-                if let Some((name, value)) = told {
-                    self.writer.parameter(name, &value);
-                }
+                self.tell(told);
                 done(statement.tag())
             }
-            Statement::Begin => {
+            Statement::SetAll(variables) => {
+                for (name, value) in variables {
+                    let told = self.settings.set(&mut self.session, name, value.as_deref())?;
+                    self.tell(told);
+                }
+                done("SET")
+            }
+            Statement::SetLocal(variables) => {
+                self.set_local(variables)?;
+                done("SET")
+            }
+            Statement::Begin(variables) => {
                 if self.status == Status::Idle {
                     self.status = Status::Open;
                 } else {
                     self.warn("25001", "there is already a transaction in progress");
                 }
-                self.session
-                    .transaction
-                    .get_or_insert_with(|| crate::transaction::Transaction::new(true))
-                    .explicit = true;
+                self.session.begin();
+                self.set_local(variables)?;
                 done("BEGIN")
             }
             Statement::Commit | Statement::Rollback => self.end(&statement).await.map(Step::Done),
@@ -217,12 +225,35 @@ impl Connection {
         if status == Status::Idle {
             self.warn("25P01", "there is no transaction in progress");
         }
-        if !commits || status == Status::Failed {
-            self.session.transaction = None;
-            return Ok("ROLLBACK".to_owned());
+        let committed = match commits && status != Status::Failed {
+            true => self.sql.commit(&mut self.session).await.map(|()| "COMMIT"),
+            false => {
+                self.session.transaction = None;
+                Ok("ROLLBACK")
+            }
+        };
+        let told = self.settings.end_local(&mut self.session);
+        self.tell(told);
+        Ok(committed?.to_owned())
+    }
+
+    fn set_local(&mut self, variables: &[(String, Option<String>)]) -> Result<(), Failure> {
+        if self.status == Status::Idle && !variables.is_empty() {
+            self.warn("25P01", "SET LOCAL can only be used in a transaction");
+            return Ok(());
         }
-        self.sql.commit(&mut self.session).await?;
-        Ok("COMMIT".to_owned())
+        for (name, value) in variables {
+            let told = self.settings.set_local(&mut self.session, name, value.as_deref())?;
+            self.tell(told);
+        }
+        Ok(())
+    }
+
+    /// Tells the client of variables that it follows.
+    fn tell(&mut self, told: impl IntoIterator<Item = Told>) {
+        for (name, value) in told {
+            self.writer.parameter(name, &value);
+        }
     }
 
     fn discard(&mut self, word: &str, name: &str) -> Result<String, Failure> {

@@ -9,7 +9,7 @@ use crate::sql::{Session, set};
 pub(super) const SERVER_VERSION: &str = "16.6";
 
 /// What a session begins with. Clients are told of the first ones at login and on every change.
-const DEFAULTS: [(&str, &str); 29] = [
+const DEFAULTS: [(&str, &str); 30] = [
     ("server_version", SERVER_VERSION),
     ("server_encoding", "UTF8"),
     ("client_encoding", "UTF8"),
@@ -33,6 +33,7 @@ const DEFAULTS: [(&str, &str); 29] = [
     ("default_transaction_isolation", "repeatable read"),
     ("transaction_read_only", "off"),
     ("transaction_deferrable", "off"),
+    ("default_transaction_deferrable", "off"),
     ("client_min_messages", "notice"),
     ("bytea_output", "hex"),
     ("max_identifier_length", "127"),
@@ -43,6 +44,9 @@ const DEFAULTS: [(&str, &str); 29] = [
 
 /// How many of the defaults clients are told of.
 const REPORTED: usize = 14;
+
+/// A variable that clients follow, and its value.
+pub(super) type Told = (&'static str, String);
 
 /// What a session begins with, and goes back to at RESET.
 #[derive(Debug, Clone)]
@@ -87,6 +91,7 @@ impl Settings {
         for (name, value) in &self.initial {
             set(session, &name.to_lowercase(), Some(value));
         }
+        session.follow_defaults();
         session.statement_timeout = timeout(session);
     }
 
@@ -99,13 +104,51 @@ impl Settings {
         session: &mut Session,
         name: &str,
         value: Option<&str>,
-    ) -> Result<Option<(&'static str, String)>, WireError> {
+    ) -> Result<Option<Told>, WireError> {
+        self.change(session, name, value, false)
+    }
+
+    /// Runs SET LOCAL, in a transaction. As [`Settings::set`].
+    ///
+    /// # Errors
+    /// The value cannot be had.
+    pub(super) fn set_local(
+        &self,
+        session: &mut Session,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<Option<Told>, WireError> {
+        self.change(session, name, value, true)
+    }
+
+    /// Brings back what the transaction set for itself. The variables among it that clients follow.
+    pub(super) fn end_local(&self, session: &mut Session) -> Vec<Told> {
+        // What a variable was can be had again.
+        let back = session.take_local().into_iter();
+        let told =
+            back.filter_map(|(name, value)| self.set(session, &name, value.as_deref()).ok()?).collect();
+        session.follow_defaults();
+        told
+    }
+
+    fn change(
+        &self,
+        session: &mut Session,
+        name: &str,
+        value: Option<&str>,
+        is_local: bool,
+    ) -> Result<Option<Told>, WireError> {
         let initial = self.initial.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         let value = match value {
             Some(value) => Some(checked(name, value)?),
             None => initial.map(|(_, value)| value.clone()),
         };
-        set(session, name, value.as_deref());
+        if is_local {
+            session.keep_local(name);
+            set(session, name, value.as_deref());
+        } else {
+            session.set(name, value.as_deref());
+        }
         if name == "statement_timeout" {
             session.statement_timeout = timeout(session);
         }
@@ -176,12 +219,18 @@ fn checked(name: &str, value: &str) -> Result<String, WireError> {
             }
         }
         // Every statement reads one snapshot, whatever was asked for; only the level's name is kept.
-        "transaction_isolation" | "default_transaction_isolation" => {
-            let level = lower.strip_prefix("isolation level").map(str::trim).unwrap_or(&lower);
-            let known = ["read uncommitted", "read committed", "repeatable read", "serializable"];
-            let level = known.into_iter().find(|known| level.starts_with(known));
-            Ok(level.unwrap_or("repeatable read").to_owned())
-        }
+        "transaction_isolation" | "default_transaction_isolation" => match lower.as_str() {
+            "read uncommitted" | "read committed" | "repeatable read" | "serializable" => Ok(lower),
+            _ => refuse("write 'read committed', 'repeatable read' or 'serializable'"),
+        },
+        "transaction_read_only"
+        | "default_transaction_read_only"
+        | "transaction_deferrable"
+        | "default_transaction_deferrable" => match lower.as_str() {
+            "on" | "true" | "yes" | "1" => Ok("on".to_owned()),
+            "off" | "false" | "no" | "0" => Ok("off".to_owned()),
+            _ => refuse("write on or off"),
+        },
         "server_version" | "server_encoding" | "integer_datetimes" | "server_version_num"
         | "is_superuser" => Err(WireError::new("55P02", format!("{name} cannot be changed"))),
         _ => Ok(value.to_owned()),
@@ -230,8 +279,10 @@ mod tests {
             ("standard_conforming_strings", "off", None),
             ("server_version", "99", None),
             ("my.own", "x", Some("x")),
-            ("transaction_isolation", "ISOLATION LEVEL SERIALIZABLE", Some("serializable")),
-            ("transaction_isolation", "READ ONLY", Some("repeatable read")),
+            ("transaction_isolation", "SERIALIZABLE", Some("serializable")),
+            ("transaction_isolation", "READ ONLY", None),
+            ("default_transaction_read_only", "TRUE", Some("on")),
+            ("transaction_read_only", "perhaps", None),
         ];
         for (name, value, expected) in table {
             assert_eq!(checked(name, value).ok().as_deref(), expected, "{name} {value}");

@@ -44,6 +44,7 @@ use crate::{
     partitions::Partitions,
     planned::{self, Planned},
     rewrite, show,
+    stand_in::{self, Placed},
     statement::{CreateTable, Declare, Select, Show, Statement},
     write,
     yielding::yielding,
@@ -301,9 +302,14 @@ impl QueryEngine {
         let mut ast = select.ast.clone();
         let keep = mode == Mode::Describe;
         params::substitute(&select.text, &mut ast, &ctx.params, keep)?;
+        let mut placed = Placed::new();
+        if keep {
+            stand_in::stand_in(&mut ast, &mut placed);
+        }
         let mut state = self.session(ctx.now_us, mode != Mode::Live);
         let world = World { ctx, state: &state };
-        let clauses = params::clauses(&select.text, &select.clauses, &ctx.params, keep)?;
+        let clauses =
+            params::clauses(&select.text, &select.clauses, &ctx.params, keep.then_some(&mut placed))?;
         let rewritten = rewrite::rewrite(&select.text, &mut ast, &clauses, &world, mode != Mode::Live)?;
         let names = Names::new(&state, ctx, rewritten.seq);
         let options = ParserOptions {
@@ -328,7 +334,7 @@ impl QueryEngine {
         let plan = functions::prepare(plan, &mut state, mode == Mode::Live)
             .map_err(|e| failure::locate(&e, &select.text, Some(&state)))?;
         let names = rewritten.output_names(&plan, found.values().map(|v| &*v.schema), &spellings);
-        Ok(Planned { state, plan, names, found, found_other, sql, text: select.text.clone() })
+        Ok(Planned { state, plan, names, found, found_other, sql, text: select.text.clone(), placed })
     }
 
     pub(crate) async fn run(&self, ctx: &QueryContext, planned: &Planned) -> Result<QueryResult, SqlError> {

@@ -37,6 +37,7 @@ mod parts;
 mod planned;
 mod rewrite;
 mod show;
+mod stand_in;
 mod statement;
 mod symbols;
 mod table;

@@ -20,8 +20,9 @@ use datafusion::sql::sqlparser::{
 use nowcast_model::{Value, name_key};
 
 use crate::{
-    dialect::Clauses,
+    dialect::{Clauses, INTERVAL},
     error::{SqlCode, SqlError, did_you_mean},
+    stand_in::{self, Placed},
     text::Text,
 };
 
@@ -83,13 +84,14 @@ pub(crate) fn substitute(
     }
 }
 
-/// The clauses of a query with every placeholder replaced.
+/// The clauses of a query with every placeholder replaced; by what stands in for it where it is `placed`.
 pub(crate) fn clauses(
     text: &Text,
     clauses: &Arc<Clauses>,
     params: &Params,
-    keep: bool,
+    placed: Option<&mut Placed>,
 ) -> Result<Arc<Clauses>, SqlError> {
+    let keep = placed.is_some();
     if clauses.is_empty() {
         return Ok(clauses.clone());
     }
@@ -99,8 +101,11 @@ pub(crate) fn clauses(
             return Err(error);
         }
     }
-    clauses.resolve_lengths(&|name| match params.get(name) {
-        Some(Param::Scalar(Value::Str(length))) => Some(length.to_string()),
+    if let Some(placed) = placed {
+        clauses.stand_in(placed);
+    }
+    clauses.resolve(&|name| match params.get(name) {
+        Some(Param::Scalar(Value::Str(text))) => Some(text.to_string()),
         _ => None,
     })?;
     Ok(Arc::new(clauses))
@@ -108,8 +113,7 @@ pub(crate) fn clauses(
 
 /// What the planner does not tell of placeholders: `= ANY($1)` compares with a list, and `$1::bigint` is a bigint.
 pub(crate) fn typed_by_place(query: &ast::Query, types: &mut [Option<DataType>]) {
-    let index =
-        |expr: &Expr| placeholder(expr).and_then(|name| name[1..].parse::<usize>().ok()?.checked_sub(1));
+    let index = |expr: &Expr| placeholder(expr).and_then(stand_in::index);
     let _ = ast::visit_expressions(query, |expr| {
         match expr {
             Expr::AnyOp { compare_op: BinaryOperator::Eq, right, .. } => {
@@ -123,8 +127,11 @@ pub(crate) fn typed_by_place(query: &ast::Query, types: &mut [Option<DataType>])
                 }
             }
             Expr::Cast { expr, data_type, .. } => {
-                if let Some(ty) = index(expr).and_then(|i| types.get_mut(i)).filter(|ty| ty.is_none()) {
-                    *ty = cast_type(data_type);
+                if let Some(ty) = index(expr).and_then(|i| types.get_mut(i)) {
+                    let has_zone = is_zoned(data_type);
+                    if ty.is_none() || has_zone {
+                        *ty = cast_type(data_type);
+                    }
                 }
             }
             _ => {}
@@ -143,6 +150,7 @@ fn cast_type(ty: &ast::DataType) -> Option<DataType> {
         Sql::BigInt(_) | Sql::Int8(_) => DataType::Int64,
         Sql::Real | Sql::Float4 => DataType::Float32,
         Sql::DoublePrecision | Sql::Double(_) | Sql::Float8 => DataType::Float64,
+        ty if is_zoned(ty) => DataType::Timestamp(TimeUnit::Microsecond, Some("+00:00".into())),
         Sql::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, None),
         Sql::Date => DataType::Date32,
         Sql::Interval { .. } => DataType::Interval(IntervalUnit::MonthDayNano),
@@ -151,6 +159,12 @@ fn cast_type(ty: &ast::DataType) -> Option<DataType> {
         }
         _ => return None,
     })
+}
+
+/// True for a TIMESTAMPTZ, as which clients send times with a zone.
+fn is_zoned(ty: &ast::DataType) -> bool {
+    use ast::TimezoneInfo::{Tz, WithTimeZone};
+    matches!(ty, ast::DataType::Timestamp(_, Tz | WithTimeZone))
 }
 
 struct Substitute<'a> {
@@ -222,6 +236,22 @@ impl Substitute<'_> {
                 _ => None,
             },
             Expr::InList { expr, list, negated } => {
+                // `ts IN $1`: a text is an interval of time, all else a value.
+                let interval = match &list[..] {
+                    [Expr::Function(call)] if crate::rewrite::last(&call.name) == INTERVAL => argument(call),
+                    _ => None,
+                };
+                if let Some(argument) = interval {
+                    return Ok(match of(argument) {
+                        Some(Param::All) => Some(bool_literal(true)),
+                        Some(Param::List(values)) => Some(in_list(expr, &values, *negated)),
+                        Some(Param::Scalar(Value::Str(_))) | None => None,
+                        Some(_) => {
+                            let list = vec![argument.clone()];
+                            Some(Expr::InList { expr: expr.clone(), list, negated: *negated })
+                        }
+                    });
+                }
                 let mut values = Vec::with_capacity(list.len());
                 let mut found = false;
                 for item in list {
@@ -297,10 +327,19 @@ impl Substitute<'_> {
     }
 }
 
-fn placeholder(expr: &Expr) -> Option<&str> {
+pub(crate) fn placeholder(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Value(ast::ValueWithSpan { value: ast::Value::Placeholder(name), .. }) => Some(name),
         Expr::Nested(inner) => placeholder(inner),
+        _ => None,
+    }
+}
+
+/// The only argument of a call.
+fn argument(call: &ast::Function) -> Option<&Expr> {
+    let ast::FunctionArguments::List(list) = &call.args else { return None };
+    match &list.args[..] {
+        [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(argument))] => Some(argument),
         _ => None,
     }
 }

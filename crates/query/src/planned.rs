@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::{
+    common::tree_node::{TreeNode, TreeNodeRecursion},
     execution::SessionState,
-    logical_expr::{ExplainOption, LogicalPlan},
+    logical_expr::{ExplainOption, Expr, LogicalPlan, expr::Placeholder},
 };
 use nowcast_model::TableName;
 use nowcast_store::TableVersion;
@@ -13,7 +14,8 @@ use nowcast_store::TableVersion;
 use crate::{
     engine::rename,
     error::{SqlCode, SqlError},
-    failure,
+    failure, functions,
+    stand_in::{self, Placed},
     text::Text,
 };
 
@@ -33,6 +35,8 @@ pub(crate) struct Planned {
     pub(crate) sql: String,
     /// What the user wrote.
     pub(crate) text: Text,
+    /// The types of parameters that constants stand in for.
+    pub(crate) placed: Placed,
 }
 
 impl Planned {
@@ -80,20 +84,45 @@ pub(crate) fn explain_options(analyze: bool, verbose: bool) -> ExplainOption {
     ExplainOption::default().with_analyze(analyze).with_verbose(verbose)
 }
 
-/// The types of `$1`, `$2`, … in a plan.
+/// The types of `$1`, `$2`, … in a plan: of each the first that a place of it tells.
 pub(crate) fn parameter_types(planned: &Planned) -> Result<Vec<Option<DataType>>, SqlError> {
-    let types = planned.plan.get_parameter_types().map_err(|e| failure::of(&e))?;
-    let mut params = Vec::new();
-    for (name, ty) in types {
-        let Some(number) = name.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) else { continue };
-        if number == 0 || number > 65_535 {
-            let error = SqlError::new(SqlCode::Parameter, format!("{name} is not a parameter's number"));
-            return Err(error.hint("count from $1").at(planned.text.place(0)));
+    let mut types: Vec<Option<DataType>> = Vec::new();
+    let mut add = |index: usize, ty: Option<DataType>| {
+        if types.len() <= index {
+            types.resize(index + 1, None);
         }
-        if params.len() < number {
-            params.resize(number, None);
+        if types[index].is_none() {
+            types[index] = ty;
         }
-        params[number - 1] = ty;
+    };
+    for (index, ty) in &planned.placed {
+        add(*index, Some(ty.clone()));
     }
-    Ok(params)
+    let mut wrong = None;
+    let found = planned.plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                for (id, ty) in functions::argument_types(expr) {
+                    if let Some(index) = stand_in::index(id) {
+                        add(index, Some(ty));
+                    }
+                }
+                if let Expr::Placeholder(Placeholder { id, field }) = expr {
+                    match stand_in::index(id) {
+                        Some(index) => add(index, field.as_ref().map(|field| field.data_type().clone())),
+                        None => wrong = Some(id.clone()),
+                    }
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    found.map_err(|e| failure::of(&e))?;
+    match wrong.filter(|id| id[1..].parse::<u64>().is_ok()) {
+        Some(id) => {
+            let error = SqlError::new(SqlCode::Parameter, format!("{id} is not a parameter's number"));
+            Err(error.hint("count from $1").at(planned.text.place(0)))
+        }
+        None => Ok(types),
+    }
 }

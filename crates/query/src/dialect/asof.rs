@@ -6,7 +6,13 @@
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, JoinConstraint, JoinOperator, Select, Spanned};
 
-use super::{expand::Expand, marker::ASOF, sql, time::Time, time::relation_name};
+use super::{
+    calendar::{Stride, UNITS},
+    expand::Expand,
+    marker::{ASOF, LENGTH},
+    sql,
+    time::{Time, relation_name},
+};
 use crate::error::{SqlCode, SqlError};
 
 /// Rewrites the joins by time of a block.
@@ -28,13 +34,17 @@ pub(super) fn expand(expand: &mut Expand<'_>, select: &mut Select) -> Result<(),
                 [kind, condition, tolerance] => (kind, Some(condition), tolerance),
                 _ => continue,
             };
+            let tolerance = match sql::args_of(tolerance, LENGTH) {
+                Some(length) => length_us(&length).map_err(|error| error.at(place))?,
+                None => tolerance.clone(),
+            };
             let clause = format!("{} JOIN", sql::text_of(kind).unwrap_or("ASOF"));
             let right = expand.times.of_relation(&join.relation, true);
             let (left, right) =
                 (expand.need(left.as_ref(), &clause, place)?, expand.need(right.as_ref(), &clause, place)?);
             expand.seq |= left.of_table || right.of_table;
             let seq = |time: &Time| time.seq().unwrap_or_else(sql::null);
-            let mut new = vec![kind.clone(), tolerance.clone(), left.expr(), right.expr()];
+            let mut new = vec![kind.clone(), tolerance, left.expr(), right.expr()];
             new.extend([seq(&left), seq(&right)]);
             let names = (left_name.as_deref(), relation_name(&join.relation));
             let known = condition.is_none_or(|on| keys(on, names.0, names.1.as_deref(), &mut new));
@@ -47,6 +57,15 @@ pub(super) fn expand(expand: &mut Expand<'_>, select: &mut Select) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// A parameter's length of time in microseconds.
+fn length_us(args: &[Expr]) -> Result<Expr, SqlError> {
+    let stride = args.first().and_then(sql::text_of).and_then(Stride::parse);
+    stride.and_then(Stride::fixed_us).map(sql::number).ok_or_else(|| {
+        let error = SqlError::new(SqlCode::Parameter, "the parameter of TOLERANCE is no length of time");
+        error.hint(format!("send a text of a whole number and a unit, but no months or years: {UNITS}"))
+    })
 }
 
 /// Adds the pairs of keys of a condition; false if it has something else in it.

@@ -60,7 +60,14 @@ struct Join {
     kind: &'static str,
     span: Span,
     in_condition: bool,
-    tolerance_us: Option<i64>,
+    tolerance: Option<Tolerance>,
+}
+
+/// How old what is joined may be.
+enum Tolerance {
+    Us(i64),
+    /// The parameter that tells it.
+    Param(String),
 }
 
 /// The walk, as the clauses' own readers see it.
@@ -154,6 +161,7 @@ impl Lift<'_> {
             _ if text.is(at, "ON") || text.is(at, "USING") => return Ok(self.begin_condition()),
             _ if text.is(at, "TOLERANCE") && self.frame().join.is_some() => self.tolerance()?,
             _ if text.is(at, "IN") => return interval::lift(self),
+            _ if call && text.is(at, "INTERVAL") => self.copy_name(),
             _ if text.is(at, "LIMIT") => return Ok(self.limit()),
             _ => return Ok(false),
         }
@@ -181,6 +189,16 @@ impl Lift<'_> {
     /// Hands the next token on as it is.
     pub(super) fn copy(&mut self) {
         self.out.push(self.tokens[self.at].clone());
+        self.at += 1;
+    }
+
+    /// Hands the next token on as a name that is no word of SQL.
+    pub(super) fn copy_name(&mut self) {
+        let mut token = self.tokens[self.at].clone();
+        if let Token::Word(word) = &mut token.token {
+            word.keyword = Keyword::NoKeyword;
+        }
+        self.out.push(token);
         self.at += 1;
     }
 
@@ -327,7 +345,7 @@ impl Lift<'_> {
         self.add_word(word, keyword, span);
         self.at += 1;
         self.copy();
-        self.frame().join = Some(Join { kind, span, in_condition: false, tolerance_us: None });
+        self.frame().join = Some(Join { kind, span, in_condition: false, tolerance: None });
     }
 
     /// ON or USING of a join by time; false if it belongs to something else.
@@ -352,13 +370,20 @@ impl Lift<'_> {
     fn tolerance(&mut self) -> Result<(), SqlError> {
         let at = self.at;
         self.at += 1;
+        if let Some(Token::Placeholder(name)) = self.text.token(self.at) {
+            self.at += 1;
+            if let Some(join) = &mut self.frame().join {
+                join.tolerance = Some(Tolerance::Param(name.clone()));
+            }
+            return Ok(());
+        }
         let stride = self.stride("as in TOLERANCE 10s")?;
         let Some(us) = stride.fixed_us() else {
             let error = SqlError::new(SqlCode::Syntax, "TOLERANCE cannot be months or years");
             return Err(error.hint("their lengths differ; write days").at(self.text.place(at)));
         };
         if let Some(join) = &mut self.frame().join {
-            join.tolerance_us = Some(us);
+            join.tolerance = Some(Tolerance::Us(us));
         }
         Ok(())
     }
@@ -370,8 +395,14 @@ impl Lift<'_> {
             self.begin_call(join.kind, join.span, join.span);
         }
         self.add(Token::Comma, join.span);
-        match join.tolerance_us {
-            Some(us) => self.add(Token::Number(us.to_string(), false), join.span),
+        match join.tolerance {
+            Some(Tolerance::Us(us)) => self.add(Token::Number(us.to_string(), false), join.span),
+            Some(Tolerance::Param(name)) => {
+                self.add_word(super::marker::LENGTH, Keyword::NoKeyword, join.span);
+                self.add(Token::LParen, join.span);
+                self.add(Token::Placeholder(name), join.span);
+                self.add(Token::RParen, join.span);
+            }
             None => self.add_word("null", Keyword::NULL, join.span),
         }
         self.add(Token::RParen, join.span);

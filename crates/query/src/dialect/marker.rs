@@ -14,6 +14,8 @@ pub(crate) const BUCKET: &str = "_bucket";
 pub(crate) const FILL: &str = "_fill";
 /// As a join's condition: the join is one by time.
 pub(crate) const ASOF: &str = "_asof";
+/// In a join's condition: the parameter that stands for a length of time.
+pub(crate) const LENGTH: &str = "_length";
 /// As a LIMIT: the last rows.
 pub(crate) const TAIL: &str = "_tail";
 

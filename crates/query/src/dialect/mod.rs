@@ -30,8 +30,9 @@ pub(crate) use self::{
     clause::Clauses,
     coerce::Times,
     expand::expand,
+    interval::INTERVAL,
     lift::lift,
     limit::flip,
-    marker::function as marker,
+    marker::{LENGTH, function as marker},
     nodes::{Node, Planner, place},
 };

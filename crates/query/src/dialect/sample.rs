@@ -16,8 +16,8 @@ use datafusion::sql::sqlparser::{
 };
 
 use super::{
-    calendar::{self, Zone},
-    clause::{Align, Fill, Length, Sample},
+    calendar::Zone,
+    clause::{Align, Fill, Length, Sample, TextParam, read_offset, read_zone},
     expand::Expand,
     lift::Lift,
     marker::{BUCKET, FILL},
@@ -42,13 +42,22 @@ pub(super) fn read(lift: &mut Lift<'_>) -> Result<Sample, SqlError> {
         Some(Token::Placeholder(name)) => {
             let place = lift.text.place(lift.at);
             lift.at += 1;
-            Length::Param { name: name.clone(), place }
+            Length::Param(TextParam { name: name.clone(), place })
         }
         _ => Length::Is(lift.stride("as in SAMPLE BY 5m")?),
     };
     let align = Align::Calendar { zone: Zone::UTC, offset_us: 0 };
-    let mut sample =
-        Sample { place, stride, from: None, to: None, fill: Vec::new(), fill_place: place, align };
+    let mut sample = Sample {
+        place,
+        stride,
+        from: None,
+        to: None,
+        fill: Vec::new(),
+        fill_place: place,
+        align,
+        zone: None,
+        offset: None,
+    };
     loop {
         let at = lift.text.place(lift.at);
         if lift.accept(&["FROM"]) {
@@ -59,7 +68,7 @@ pub(super) fn read(lift: &mut Lift<'_>) -> Result<Sample, SqlError> {
             sample.fill_place = at;
             sample.fill = read_fill(lift)?;
         } else if lift.accept(&["ALIGN", "TO"]) {
-            sample.align = read_align(lift)?;
+            read_align(lift, &mut sample)?;
         } else {
             return Ok(sample);
         }
@@ -99,10 +108,11 @@ fn read_fill(lift: &mut Lift<'_>) -> Result<Vec<Fill>, SqlError> {
     }
 }
 
-fn read_align(lift: &mut Lift<'_>) -> Result<Align, SqlError> {
+fn read_align(lift: &mut Lift<'_>, sample: &mut Sample) -> Result<(), SqlError> {
     const FORM: &str = "write ALIGN TO CALENDAR TIME ZONE 'Europe/Berlin' WITH OFFSET '00:15', or ALIGN TO FIRST OBSERVATION";
     if lift.accept(&["FIRST", "OBSERVATION"]) {
-        return Ok(Align::FirstObservation);
+        sample.align = Align::FirstObservation;
+        return Ok(());
     }
     if !lift.accept(&["CALENDAR"]) {
         return Err(lift.error("CALENDAR or FIRST OBSERVATION", FORM));
@@ -111,23 +121,22 @@ fn read_align(lift: &mut Lift<'_>) -> Result<Align, SqlError> {
     loop {
         let is_zone = lift.accept(&["TIME", "ZONE"]);
         if !is_zone && !lift.accept(&["WITH", "OFFSET"]) {
-            return Ok(Align::Calendar { zone, offset_us });
+            sample.align = Align::Calendar { zone, offset_us };
+            return Ok(());
         }
-        let Some(Token::SingleQuotedString(text)) = lift.text.token(lift.at) else {
-            return Err(lift.error("a text", FORM));
-        };
-        let known = if is_zone {
-            Zone::parse(text).map(|known| zone = known)
-        } else {
-            calendar::offset_us(text).map(|us| offset_us = us)
-        };
-        if known.is_none() {
-            let (what, hint) = match is_zone {
-                true => ("time zone", "write a name of the IANA database, 'Europe/Berlin', or '+02:00'"),
-                false => ("offset", "write hours and minutes: '00:15' or '-02:00'"),
-            };
-            let error = SqlError::new(SqlCode::Syntax, format!("{text:?} is no {what}"));
-            return Err(error.hint(hint).at(lift.text.place(lift.at)));
+        let place = lift.text.place(lift.at);
+        match lift.text.token(lift.at) {
+            Some(Token::SingleQuotedString(text)) if is_zone => {
+                zone = read_zone(text).map_err(|error| error.at(place))?;
+            }
+            Some(Token::SingleQuotedString(text)) => {
+                offset_us = read_offset(text).map_err(|error| error.at(place))?;
+            }
+            Some(Token::Placeholder(name)) => {
+                let param = TextParam { name: name.clone(), place };
+                *(if is_zone { &mut sample.zone } else { &mut sample.offset }) = Some(param);
+            }
+            _ => return Err(lift.error("a text", FORM)),
         }
         lift.at += 1;
     }

@@ -32,9 +32,10 @@ use datafusion::{
     sql::sqlparser::ast,
 };
 
+use self::scalar::Scalar;
 pub(crate) use self::{
     bounds::fit_batches,
-    respell::{is_aggregate, respell},
+    respell::{day, is_aggregate, respell},
 };
 use crate::parse::type_of;
 
@@ -67,6 +68,50 @@ pub(crate) fn register(state: &mut SessionState) -> Result<()> {
 pub(crate) fn prepare(plan: LogicalPlan, state: &mut SessionState, live: bool) -> Result<LogicalPlan> {
     let plan = aggregates::ordered::order(plan)?;
     if live { Ok(plan) } else { rows::number(plan, state) }
+}
+
+/// The parameters among the arguments of a call, with the types that it takes there.
+pub(crate) fn argument_types(expr: &Expr) -> Vec<(&str, DataType)> {
+    use datafusion::logical_expr::expr::{AggregateFunction, ScalarFunction, WindowFunction};
+    fn typed<'a>(args: &'a [Expr], ty: &dyn Fn(usize) -> Option<DataType>) -> Vec<(&'a str, DataType)> {
+        let args = args.iter().enumerate();
+        args.filter_map(|(at, arg)| Some((parameter(arg)?, ty(at)?))).collect()
+    }
+    match expr {
+        Expr::ScalarFunction(ScalarFunction { func, args }) => match func.inner().downcast_ref::<Scalar>() {
+            Some(own) => typed(args, &|at| own.argument_type(at)),
+            None => typed(args, &|at| known_type(func.name(), at)),
+        },
+        Expr::AggregateFunction(AggregateFunction { func, params }) => {
+            typed(&params.args, &|at| known_type(func.name(), at))
+        }
+        Expr::WindowFunction(window) => {
+            let WindowFunction { fun, params } = &**window;
+            typed(&params.args, &|at| known_type(fun.name(), at))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// The parameter that an argument is, behind a sign.
+fn parameter(arg: &Expr) -> Option<&str> {
+    match arg {
+        Expr::Placeholder(placeholder) => Some(&placeholder.id),
+        Expr::Negative(inner) => parameter(inner),
+        _ => None,
+    }
+}
+
+/// Arguments that are numbers, of functions that are not in a table here.
+fn known_type(name: &str, at: usize) -> Option<DataType> {
+    match (name, at) {
+        ("lag" | "lead" | "nth_value" | "left" | "right" | "repeat" | "lpad" | "rpad" | "split_part", 1)
+        | ("ntile", 0)
+        | ("substr", 1 | 2) => Some(DataType::Int64),
+        ("approx_percentile_cont" | "percentile_cont", 1) => Some(DataType::Float64),
+        ("rnd_int" | "rnd_long" | "rnd_short" | "rnd_byte", _) => Some(DataType::Int64),
+        _ => None,
+    }
 }
 
 /// The name that every spelling of the present is rewritten to.

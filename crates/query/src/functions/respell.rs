@@ -2,8 +2,8 @@
 //! is planned.
 
 use datafusion::sql::sqlparser::ast::{
-    DuplicateTreatment, Expr, Function, FunctionArguments, Ident, NullTreatment, ObjectName, ObjectNamePart,
-    Value,
+    DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
+    NullTreatment, ObjectName, ObjectNamePart, Value,
 };
 
 use super::NOW;
@@ -86,12 +86,29 @@ fn distinct(function: &mut Function, name: &str, arity: usize) -> bool {
 
 /// The beginning of a day, so many days from today.
 fn days(expr: &mut Expr, count: i64) -> bool {
-    if matches!(expr, Expr::Function(Function { args: FunctionArguments::List(list), .. }) if list.args.is_empty())
-    {
-        let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
-        let today = call("date_trunc", vec![text("day"), call(NOW, Vec::new())]);
-        let number = Expr::value(Value::Number(count.to_string(), false));
-        *expr = if count == 0 { today } else { call("dateadd", vec![text("d"), number, today]) };
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = expr {
+        match &list.args[..] {
+            [] => *expr = day(count, None),
+            [FunctionArg::Unnamed(FunctionArgExpr::Expr(zone))] => *expr = day(count, Some(zone.clone())),
+            _ => {}
+        }
     }
     false
+}
+
+/// Where the day begins that is so many days from today, by the clock of a zone.
+pub(crate) fn day(count: i64, zone: Option<Expr>) -> Expr {
+    let text = |text: &str| Expr::value(Value::SingleQuotedString(text.to_owned()));
+    let now = call(NOW, Vec::new());
+    let now = match &zone {
+        Some(zone) => call("to_timezone", vec![now, zone.clone()]),
+        None => now,
+    };
+    let today = call("date_trunc", vec![text("day"), now]);
+    let number = Expr::value(Value::Number(count.to_string(), false));
+    let day = if count == 0 { today } else { call("dateadd", vec![text("d"), number, today]) };
+    match zone {
+        Some(zone) => call("to_utc", vec![day, zone]),
+        None => day,
+    }
 }

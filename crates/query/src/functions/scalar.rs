@@ -146,6 +146,16 @@ pub(super) struct Scalar {
     aliases: Vec<String>,
 }
 
+impl Scalar {
+    /// The type of an argument whatever is given; `None` if what is given decides.
+    pub(super) fn argument_type(&self, at: usize) -> Option<DataType> {
+        match self.params.get(at)? {
+            Param::Any | Param::Raw => None,
+            param => param.arrow(&DataType::Float64).ok(),
+        }
+    }
+}
+
 /// A function; `params` behind the first `required` may be left out.
 pub(super) fn scalar(
     names: &[&'static str],

@@ -3,6 +3,7 @@
 import datetime
 import os
 import subprocess
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -150,7 +151,10 @@ METABASE = [
 ]
 
 
-@pytest.mark.parametrize("query", COMPLETION + GRAFANA + DBEAVER + METABASE)
+MORE = [line for line in Path(__file__).with_name("catalogue.sql").read_text().splitlines() if not line.startswith("--")]
+
+
+@pytest.mark.parametrize("query", COMPLETION + GRAFANA + DBEAVER + METABASE + MORE)
 def test_tools_get_answers(pg, query):
     pg.execute(query)
 
@@ -166,3 +170,25 @@ def test_what_tools_are_answered(pg):
     tables = pg.execute(METABASE[3]).fetchall()
     assert ("public", "metrics", "TABLE", None) in tables and ("side", "beside", "TABLE", None) in tables
     assert [row[:2] for row in pg.execute(METABASE[4]).fetchall() if row[4] == "metrics"] == [("host", "text"), ("value", "float8"), ("ts", "timestamp")]
+
+
+def test_what_is_looked_up_by_name(pg):
+    def one(query):
+        return pg.execute(query).fetchone()[0]
+
+    oid = one("SELECT oid FROM pg_class WHERE relname = 'metrics'")
+    assert one("SELECT to_regclass('metrics')") == one("SELECT to_regclass('public.\"metrics\"')") == oid
+    assert one("SELECT to_regclass('beside')") is None
+    assert one("SELECT to_regclass('side.beside') IS NOT NULL") is True
+    assert one("SELECT to_regclass('nothing') IS NULL") is True
+    exists = "SELECT EXISTS (SELECT FROM information_schema.tables WHERE table_name = %s)"
+    assert one("SELECT EXISTS (SELECT 1 FROM pg_tables WHERE tablename = 'metrics')") is True
+    assert pg.execute(exists, ["metrics"]).fetchone() == (True,)
+    assert pg.execute(exists, ["nothing"]).fetchone() == (False,)
+    assert one("SELECT pg_catalog.format('%I.%I = %L, %s%%', 'a', 'B c', 'it''s', 5)") == "a.\"B c\" = 'it''s', 5%"
+    assert one("SELECT usename FROM pg_user") == "admin"
+    assert ("statement_timeout" in {name for name, _, _ in pg.execute("SHOW ALL").fetchall()}) is True
+    names = [column.name for column in pg.execute("SELECT EXISTS (SELECT 1 FROM metrics), EXISTS (SELECT 1 FROM metrics) AS x").description]
+    assert names == ["exists", "x"]
+    metric = [query for query in MORE if "time_column" in query][0]
+    assert pg.execute(metric.replace("LIMIT 1;", "LIMIT 9;")).fetchall() == [("metrics", "ts", "value")]

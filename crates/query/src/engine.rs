@@ -375,6 +375,11 @@ impl QueryEngine {
                 let sql = show::create_table(&catalog::require_table(ctx, table)?.schema);
                 show::list("ddl", vec![sql])
             }
+            Show::Variable(name) if name == "all" => {
+                let (names, values): (Vec<_>, Vec<_>) = ctx.variables.clone().into_iter().unzip();
+                let descriptions = vec![String::new(); names.len()];
+                show::texts(vec![("name", names), ("setting", values), ("description", descriptions)])
+            }
             Show::Variable(name) => match ctx.variables.get(name) {
                 Some(value) => show::list(name, vec![value.clone()]),
                 None => {

@@ -16,7 +16,7 @@ use nowcast_query::CATALOG;
 use nowcast_store::Store;
 
 /// Tables without rows, and their columns.
-const EMPTY: [(&str, &str); 8] = [
+const EMPTY: [(&str, &str); 20] = [
     ("views", "table_catalog table_schema table_name view_definition"),
     (
         "table_constraints",
@@ -43,6 +43,39 @@ const EMPTY: [(&str, &str); 8] = [
         "trigger_schema trigger_name event_manipulation event_object_schema event_object_table action_statement",
     ),
     ("sequences", "sequence_catalog sequence_schema sequence_name data_type"),
+    (
+        "table_privileges",
+        "grantor grantee table_catalog table_schema table_name privilege_type is_grantable with_hierarchy",
+    ),
+    (
+        "role_table_grants",
+        "grantor grantee table_catalog table_schema table_name privilege_type is_grantable with_hierarchy",
+    ),
+    (
+        "column_privileges",
+        "grantor grantee table_catalog table_schema table_name column_name privilege_type is_grantable",
+    ),
+    (
+        "usage_privileges",
+        "grantor grantee object_catalog object_schema object_name object_type privilege_type",
+    ),
+    ("check_constraints", "constraint_catalog constraint_schema constraint_name check_clause"),
+    (
+        "parameters",
+        "specific_catalog specific_schema specific_name ordinal_position parameter_mode parameter_name data_type",
+    ),
+    ("domains", "domain_catalog domain_schema domain_name data_type domain_default"),
+    (
+        "element_types",
+        "object_catalog object_schema object_name object_type collection_type_identifier data_type",
+    ),
+    ("user_defined_types", "user_defined_type_catalog user_defined_type_schema user_defined_type_name"),
+    ("collations", "collation_catalog collation_schema collation_name pad_attribute"),
+    (
+        "character_sets",
+        "character_set_catalog character_set_schema character_set_name character_repertoire form_of_use default_collate_catalog default_collate_schema default_collate_name",
+    ),
+    ("applicable_roles", "grantee role_name is_grantable"),
 ];
 
 /// The newest snapshot's tables, in the standard's terms.

@@ -36,13 +36,17 @@ use super::error::WireError;
 use crate::sql::Session;
 
 /// Words that only the catalogue knows, wherever they stand.
-const WORDS: [&str; 7] = [
+const WORDS: [&str; 11] = [
     "current_catalog",
     "current_role",
     "current_schema",
     "current_user",
     "information_schema",
     "regclass",
+    "regnamespace",
+    "regproc",
+    "regrole",
+    "regtype",
     "session_user",
 ];
 
@@ -63,7 +67,10 @@ const FUNCTIONS: &[&str] = &[
     "quote_literal",
     "set_config",
     "has_column_privilege",
+    "inet_client_addr",
+    "inet_client_port",
     "inet_server_addr",
+    "inet_server_port",
     "to_regclass",
     "to_regtype",
     "version",
@@ -103,7 +110,7 @@ impl PgCatalog {
         // DataFusion's own would stand before ours.
         session.state_ref().write().config_mut().options_mut().catalog.information_schema = false;
         setup_pg_catalog(&session, CATALOG, EmptyContextProvider).map_err(|error| *error)?;
-        functions::register(&session);
+        functions::register(&session, now_us);
         Ok(PgCatalog { session, parser: PostgresCompatibilityParser::new() })
     }
 

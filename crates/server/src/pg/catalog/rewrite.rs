@@ -50,6 +50,27 @@ pub(super) fn without_rows(statement: &ast::Statement) -> Option<ast::Statement>
     Parser::parse_sql(&PostgreSqlDialect {}, &sql).ok()?.pop()
 }
 
+/// Tables of what a server of one process and no extensions has none of; columns are texts if nothing else is said.
+const WITHOUT_ROWS: [(&str, &str); 8] = [
+    (
+        "pg_stat_activity",
+        "datid:INT datname pid:INT leader_pid:INT usesysid:INT usename application_name client_addr client_hostname \
+         client_port:INT backend_start:TIMESTAMP xact_start:TIMESTAMP query_start:TIMESTAMP state_change:TIMESTAMP \
+         wait_event_type wait_event state backend_xid backend_xmin query_id:BIGINT query backend_type",
+    ),
+    (
+        "pg_locks",
+        "locktype database:INT relation:INT page:INT tuple:INT virtualxid transactionid classid:INT objid:INT \
+         objsubid:INT virtualtransaction pid:INT mode granted:BOOLEAN fastpath:BOOLEAN waitstart:TIMESTAMP",
+    ),
+    ("pg_timezone_names", "name abbrev utc_offset is_dst:BOOLEAN"),
+    ("pg_timezone_abbrevs", "abbrev utc_offset is_dst:BOOLEAN"),
+    ("pg_available_extensions", "name default_version installed_version comment"),
+    ("pg_prepared_xacts", "transaction gid prepared:TIMESTAMP owner database"),
+    ("pg_stat_database", "datid:INT datname numbackends:INT xact_commit:BIGINT xact_rollback:BIGINT"),
+    ("pg_group", "groname grosysid:INT grolist"),
+];
+
 /// Words of expressions that are NULL for every column.
 const NO_CASE: [&str; 2] = ["json_build_object(", "FROM pg_catalog.pg_attrdef"];
 
@@ -69,6 +90,17 @@ impl VisitorMut for Rewrite<'_> {
         // Both `session_user` and `current_user` are one function by now, and no two columns have one name.
         let mut names = ["session_user", "current_user", "current_role"].into_iter();
         for item in &mut select.projection {
+            let (expr, alias) = match &*item {
+                SelectItem::UnnamedExpr(expr) => (expr, Ident::new("exists")),
+                SelectItem::ExprWithAlias { expr, alias } => (expr, alias.clone()),
+                _ => continue,
+            };
+            if let Expr::Exists { subquery, negated: false } = expr
+                && let Some(expr) = counted(subquery)
+            {
+                *item = SelectItem::ExprWithAlias { expr, alias };
+                continue;
+            }
             if let SelectItem::UnnamedExpr(expr) = item
                 && let Expr::Function(function) = &*expr
                 && let Some(name) = called(function)
@@ -81,11 +113,12 @@ impl VisitorMut for Rewrite<'_> {
     }
 
     fn pre_visit_table_factor(&mut self, table: &mut ast::TableFactor) -> ControlFlow<()> {
-        if let ast::TableFactor::Table { name, alias, .. } = table
-            && name.0.last().and_then(|part| part.as_ident()).is_some_and(|name| name.value == "pg_settings")
-            && let Some(query) = self.settings()
+        if let ast::TableFactor::Table { name, alias, args: None, .. } = table
+            && let Some(called) =
+                name.0.last().and_then(|part| part.as_ident()).map(|name| name.value.clone())
+            && let Some(query) = self.table(&called)
         {
-            let name = || Ident::new("pg_settings");
+            let name = || Ident::new(&called);
             let own = || ast::TableAlias { explicit: true, name: name(), columns: Vec::new(), at: None };
             let alias = Some(alias.take().unwrap_or_else(own));
             *table = ast::TableFactor::Derived { lateral: false, subquery: query, alias, sample: None };
@@ -116,8 +149,11 @@ impl VisitorMut for Rewrite<'_> {
                 parse(&format!("{left} = 'array_in'"))
             }
             Expr::Subquery(query) => {
-                only_row(query);
-                None
+                let alone = only_value(query);
+                if alone.is_none() {
+                    only_row(query);
+                }
+                alone
             }
             _ => None,
         };
@@ -139,6 +175,8 @@ impl Rewrite<'_> {
                     variables.map(|(name, value)| format!(" WHEN {} THEN {}", quoted(name), quoted(value)));
                 parse(&format!("CASE lower({name}){} ELSE NULL END", cases.collect::<String>()))
             }
+            // Nothing has a comment, whatever it is called.
+            "obj_description" | "col_description" => parse("CAST(NULL AS VARCHAR)"),
             // A setting that nothing here depends on: asyncpg turns off a compiler that is not there.
             "set_config" => {
                 let FunctionArguments::List(list) = &function.args else { return None };
@@ -148,6 +186,7 @@ impl Rewrite<'_> {
                 }
             }
             "session_user" => parse(&quoted(variable("session_authorization").unwrap_or_default())),
+            "to_regclass" => self.number_of(first_argument(function)?),
             "current_schema" => parse(&quoted(self.schemas().next()?)),
             // No table has an index, and so no key.
             "unnest" if function.args.to_string().contains("indkey") => parse("CAST(NULL AS SMALLINT)"),
@@ -165,6 +204,31 @@ impl Rewrite<'_> {
         }
     }
 
+    /// The query that stands for a table of the session's, or for one without rows.
+    fn table(&self, name: &str) -> Option<Box<ast::Query>> {
+        match name {
+            "pg_settings" => self.settings(),
+            "pg_user" | "pg_shadow" => {
+                let user = self.session.variables.get("session_authorization").map_or("", String::as_str);
+                parse_query(&format!(
+                    "SELECT {} AS usename, 10 AS usesysid, false AS usecreatedb, false AS usesuper, \
+                     false AS userepl, false AS usebypassrls, CAST(NULL AS VARCHAR) AS passwd, \
+                     CAST(NULL AS TIMESTAMP) AS valuntil, CAST(NULL AS VARCHAR) AS useconfig",
+                    quoted(user)
+                ))
+            }
+            _ => {
+                let (_, columns) = WITHOUT_ROWS.iter().find(|(known, _)| *known == name)?;
+                let columns = columns.split(' ').map(|column| match column.split_once(':') {
+                    Some((name, ty)) => format!("CAST(NULL AS {ty}) AS {name}"),
+                    None => format!("CAST(NULL AS VARCHAR) AS {column}"),
+                });
+                let columns: Vec<String> = columns.collect();
+                parse_query(&format!("SELECT {} WHERE false", columns.join(", ")))
+            }
+        }
+    }
+
     /// The session's variables as `pg_settings` shows them.
     fn settings(&self) -> Option<Box<ast::Query>> {
         let rows = self.session.variables.iter();
@@ -178,10 +242,18 @@ impl Rewrite<'_> {
              false AS pending_restart FROM (VALUES {}) AS v(name, setting)",
             rows.join(", ")
         );
-        match Parser::parse_sql(&PostgreSqlDialect {}, &sql).ok()?.pop()? {
-            ast::Statement::Query(query) => Some(query),
-            _ => None,
-        }
+        parse_query(&sql)
+    }
+
+    /// The number of the table that a text names: of the search path, if it names no schema.
+    fn number_of(&self, name: &Expr) -> Option<Expr> {
+        let schemas = self.schemas().chain(["pg_catalog"]).map(quoted).collect::<Vec<_>>().join(", ");
+        let name = format!("lower(replace({name}, '\"', ''))");
+        parse(&format!(
+            "(SELECT first_value(c.oid) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n \
+             ON c.relnamespace = n.oid WHERE lower(n.nspname || '.' || c.relname) = {name} \
+             OR (n.nspname IN ({schemas}) AND lower(c.relname) = {name}))"
+        ))
     }
 
     fn schemas(&self) -> impl Iterator<Item = &str> {
@@ -215,6 +287,30 @@ fn list(name: &Ident) -> Option<Expr> {
     LISTS.contains(&name.value.as_str()).then(|| parse("string_to_array(NULL, ',')")).flatten()
 }
 
+/// What `(SELECT value)` is.
+fn only_value(query: &ast::Query) -> Option<Expr> {
+    let ast::SetExpr::Select(select) = &*query.body else { return None };
+    match &select.projection[..] {
+        [SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. }]
+            if select.from.is_empty() && select.selection.is_none() && query.limit_clause.is_none() =>
+        {
+            Some(Expr::Nested(Box::new(expr.clone())))
+        }
+        _ => None,
+    }
+}
+
+/// `EXISTS (query)` as a value, which DataFusion has in conditions alone.
+fn counted(query: &ast::Query) -> Option<Expr> {
+    let mut query = query.clone();
+    if let ast::SetExpr::Select(select) = &mut *query.body
+        && select.projection.is_empty()
+    {
+        select.projection.push(SelectItem::UnnamedExpr(parse("1")?));
+    }
+    parse(&format!("((SELECT count(*) FROM ({query}) AS found) > 0)"))
+}
+
 /// Makes a query that stands for a value one that has one row for certain: DataFusion does not take it otherwise.
 fn only_row(query: &mut ast::Query) {
     let ast::SetExpr::Select(select) = &mut *query.body else { return };
@@ -231,6 +327,13 @@ fn only_row(query: &mut ast::Query) {
     if let Some(first) = parse(&format!("first_value({expr})")) {
         *expr = first;
         query.limit_clause = None;
+    }
+}
+
+fn parse_query(sql: &str) -> Option<Box<ast::Query>> {
+    match Parser::parse_sql(&PostgreSqlDialect {}, sql).ok()?.pop()? {
+        ast::Statement::Query(query) => Some(query),
+        _ => None,
     }
 }
 

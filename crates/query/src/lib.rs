@@ -22,6 +22,7 @@ mod describe;
 mod dialect;
 mod engine;
 mod error;
+mod exists;
 mod failure;
 mod first;
 mod functions;

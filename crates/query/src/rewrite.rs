@@ -28,6 +28,7 @@ use nowcast_model::{SEQ_COLUMN, TableSchema, name_key};
 use crate::{
     dialect::{self, Clauses},
     error::SqlError,
+    exists,
     functions::{NOW, respell},
     text::Text,
 };
@@ -177,6 +178,11 @@ impl VisitorMut for Rewrite<'_> {
             }
         }
         name_columns(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                exists::as_value(expr);
+            }
+        }
         ControlFlow::Continue(())
     }
 
@@ -217,6 +223,9 @@ impl VisitorMut for Rewrite<'_> {
                     args: Vec::new(),
                     clauses: Vec::new(),
                 });
+            }
+            "now_ns" | "systimestamp_ns" => {
+                *expr = crate::ast::call("to_timestamp_ns", vec![crate::ast::call(NOW, Vec::new())]);
             }
             _ => {}
         }
@@ -281,6 +290,7 @@ pub(crate) fn short_name(expr: &Expr) -> String {
         Expr::Cast { expr, .. } | Expr::Nested(expr) => short_name(expr),
         Expr::Extract { .. } => "extract".to_owned(),
         Expr::Case { .. } => "case".to_owned(),
+        Expr::Exists { .. } => "exists".to_owned(),
         Expr::Floor { .. } => "floor".to_owned(),
         Expr::Ceil { .. } => "ceil".to_owned(),
         Expr::Substring { .. } => "substring".to_owned(),

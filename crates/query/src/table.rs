@@ -156,6 +156,9 @@ impl SnapshotTable {
         let mut total = Statistics::new_unknown(&self.filed);
         total.num_rows = Precision::Exact(0);
         let mut groups = vec![Vec::new(); partitions.clamp(1, parts.len().max(1))];
+        // The earliest first: the first rows by time then are found before the most of them is read.
+        let mut parts = parts.to_vec();
+        parts.sort_by_key(|part| part.min_us);
         for (i, part) in parts.iter().enumerate() {
             let mut file = file(part);
             if !part.is_masked() {

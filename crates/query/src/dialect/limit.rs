@@ -1,17 +1,18 @@
 //! `LIMIT -10`, `LIMIT 5, 10`, `LIMIT -10, -5`, `LIMIT 5, -5`.
 //!
 //! A bound from the end is one from the beginning of the order's reverse: the rows are taken there, and turned
-//! round by a node. Where nothing is ordered, a table's rows are in the order of time.
+//! round by a node. Where nothing is ordered, a table's rows are in the order of time, for any LIMIT.
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, LimitClause, Offset, OffsetRows, OrderBy, OrderByKind, Query, SetExpr,
+    Expr, LimitClause, Offset, OffsetRows, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
 };
 
-use super::{expand::Expand, marker::TAIL, sql};
+use super::{expand::Expand, marker::TAIL, sql, time::Time};
 use crate::error::{SqlCode, SqlError};
 
 /// Rewrites the query's LIMIT; [`flip`] ends the work once ties are broken.
 pub(super) fn expand(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), SqlError> {
+    take_fetch(query);
     let Some(LimitClause::LimitOffset { limit: Some(limit), offset, .. }) = &query.limit_clause else {
         return Ok(());
     };
@@ -25,7 +26,11 @@ pub(super) fn expand(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), S
         },
         None => match sql::number_of(limit) {
             Some(count) if count < 0 => (count, 0),
-            _ => return Ok(()),
+            Some(0) => return Ok(()),
+            _ => {
+                expand.order_rows(query);
+                return Ok(());
+            }
         },
     };
     if offset.is_some() {
@@ -56,12 +61,54 @@ pub(super) fn expand(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), S
     Ok(())
 }
 
+/// `FETCH FIRST 5 ROWS ONLY` is a LIMIT.
+fn take_fetch(query: &mut Query) {
+    let offset = match &mut query.limit_clause {
+        None => None,
+        Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset.take(),
+        Some(_) => return,
+    };
+    let count = match &mut query.fetch {
+        Some(fetch) if !fetch.percent && !fetch.with_ties => fetch.quantity.take(),
+        _ => {
+            if let Some(LimitClause::LimitOffset { offset: place, .. }) = &mut query.limit_clause {
+                *place = offset;
+            }
+            return;
+        }
+    };
+    query.fetch = None;
+    let limit = Some(count.unwrap_or_else(|| sql::number(1)));
+    query.limit_clause = Some(LimitClause::LimitOffset { limit, offset, limit_by: Vec::new() });
+}
+
 fn not_whole(expr: &Expr) -> SqlError {
     let error = SqlError::new(SqlCode::Syntax, format!("{expr} is no number of rows"));
     error.hint("LIMIT takes whole numbers: LIMIT 10, LIMIT -10, LIMIT 5, 10")
 }
 
 impl Expand<'_> {
+    /// Orders a table's rows by time where a LIMIT takes the first of them and nothing else is said: a page then is the
+    /// same each time, and the next one follows it.
+    fn order_rows(&mut self, query: &mut Query) {
+        let SetExpr::Select(select) = &*query.body else { return };
+        let [from] = &select.from[..] else { return };
+        let is_plain = query.order_by.is_none() && select.distinct.is_none() && from.joins.is_empty();
+        if !is_plain || self.is_grouped(select) || select.having.is_some() {
+            return;
+        }
+        let time = self.times.of_relation(&from.relation, false).filter(|time| time.of_table);
+        // Something else may be shown under the time's name, and then would be what is ordered by.
+        let hides = |item: &SelectItem, time: &Time| match item {
+            SelectItem::ExprWithAlias { expr, alias } => alias.value == time.name && !time.is(expr),
+            _ => false,
+        };
+        if let Some(time) = time.filter(|time| !select.projection.iter().any(|item| hides(item, time))) {
+            let kind = OrderByKind::Expressions(vec![sql::order(time.expr(), true)]);
+            query.order_by = Some(OrderBy { kind, interpolate: None });
+        }
+    }
+
     /// Orders by time, the order in which rows are where nothing else is said.
     fn order_by_time(&mut self, query: &mut Query) -> Result<(), SqlError> {
         let time = match &*query.body {

@@ -10,7 +10,7 @@ use super::NOW;
 use crate::ast::call;
 
 /// Names of aggregates that only this file knows.
-const AGGREGATES: [&str; 8] = [
+const AGGREGATES: [&str; 10] = [
     "first",
     "last",
     "first_not_null",
@@ -18,6 +18,8 @@ const AGGREGATES: [&str; 8] = [
     "count_distinct",
     "approx_count_distinct",
     "approx_percentile",
+    "covar",
+    "variance",
     "string_distinct_agg",
 ];
 

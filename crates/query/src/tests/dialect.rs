@@ -66,7 +66,7 @@ fn intervals_are_ranges() {
             ("SELECT count() FROM trips WHERE cab IN ('a', 'b')", "count\n3"),
             (
                 "SELECT count()\nFROM trips WHERE ts IN 'soon'",
-                "42601 \"soon\" is no interval of time (line 2, column 24); write '2026-01', '2026-01-01T10', '2026-01-01;6h', '2026-01-01;6h;1d;3', '$today' or '$now - 1h..$now'",
+                "42601 \"soon\" is no interval of time (line 2, column 24); write '2026-01', '2026-01-01T10', '2026-01-01;6h', '2026-01-01;6h;1d;3', '2026-01-[05,10..12]', '2026-01-01@Europe/Berlin', '$today' or '$now - 1h..$now'",
             ),
         ],
     );

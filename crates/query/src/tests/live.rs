@@ -15,6 +15,7 @@ fn queries_over_one_table_are_maintained() {
         "SELECT * FROM trips",
         "trips WHERE price > 3",
         "SELECT ts, upper(cab) FROM trips ORDER BY ts DESC LIMIT 10",
+        "SELECT cab FROM trips LIMIT 3",
         "SELECT cab FROM trips ORDER BY price * 2 DESC NULLS LAST LIMIT 3",
         "SELECT count(*) FROM trips",
         "SELECT cab, count(), sum(price), avg(riders), min(ts), max(note) FROM trips GROUP BY cab",
@@ -40,7 +41,7 @@ fn others_run_again_with_a_reason() {
         ("SELECT median(price) FROM trips", "median()", false),
         ("SELECT cab FROM trips UNION ALL SELECT note FROM trips", "union", false),
         ("SELECT row_number() OVER (ORDER BY ts) FROM trips", "window functions", false),
-        ("SELECT cab FROM trips LIMIT 3", "LIMIT without ORDER BY", false),
+        ("SELECT cab, count() FROM trips GROUP BY cab LIMIT 3", "LIMIT without ORDER BY", false),
         ("SELECT cab FROM trips ORDER BY ts LIMIT 3 OFFSET 2", "OFFSET", false),
         ("SELECT now() - max(ts) AS age FROM trips", "now() stands outside", true),
         (

@@ -29,12 +29,14 @@ impl ExprPlanner for Times {
         }
         let type_of = |expr: &Expr| expr.get_type(schema).unwrap_or(DataType::Null);
         let (left, right) = (type_of(&expr.left), type_of(&expr.right));
-        let is_time = |ty: &DataType| matches!(ty, DataType::Timestamp(TimeUnit::Microsecond, None));
+        let is_time = |ty: &DataType| {
+            matches!(ty, DataType::Timestamp(TimeUnit::Microsecond | TimeUnit::Nanosecond, None))
+        };
         let (mut left_new, mut right_new) = (None, None);
         if is_time(&left) {
-            right_new = beside(&expr.right, &right, compares);
+            right_new = beside(&expr.right, &right, compares, &left);
         } else if is_time(&right) && expr.op != Minus {
-            left_new = beside(&expr.left, &left, compares);
+            left_new = beside(&expr.left, &left, compares, &right);
         }
         if let Some(new) = left_new {
             expr.left = new;
@@ -46,12 +48,14 @@ impl ExprPlanner for Times {
     }
 }
 
-/// What stands for `expr` beside a TIMESTAMP.
-fn beside(expr: &Expr, ty: &DataType, compares: bool) -> Option<Expr> {
+/// What stands for `expr` beside a `time`: a whole number is of its precision.
+fn beside(expr: &Expr, ty: &DataType, compares: bool, time: &DataType) -> Option<Expr> {
     if ty.is_integer() {
         let long = cast(expr.clone(), DataType::Int64);
         let to = if compares {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
+            time.clone()
+        } else if matches!(time, DataType::Timestamp(TimeUnit::Nanosecond, _)) {
+            DataType::Duration(TimeUnit::Nanosecond)
         } else {
             DataType::Duration(TimeUnit::Microsecond)
         };

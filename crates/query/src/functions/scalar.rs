@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use super::time::{Stamps, stamps};
 use arrow::{
     array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray},
     datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType},
@@ -18,11 +19,16 @@ use datafusion::{
 /// Microseconds without a zone, the type of every time here.
 pub(super) const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
+/// Nanoseconds, the type of a TIMESTAMP_NS.
+pub(super) const NANO_TIME: DataType = DataType::Timestamp(TimeUnit::Nanosecond, None);
+
 /// What an argument is made to be before the body sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Param {
     /// Microseconds; text is read as a time.
     Time,
+    /// A TIMESTAMP_NS as it is, all else as a `Time`.
+    Stamp,
     Text,
     Long,
     Double,
@@ -37,10 +43,11 @@ pub(super) enum Param {
 impl Param {
     pub(super) fn arrow(self, given: &DataType) -> Result<DataType> {
         Ok(match self {
-            Param::Time if matches!(given, DataType::Boolean | DataType::List(_)) => {
+            Param::Stamp if matches!(given, DataType::Timestamp(TimeUnit::Nanosecond, _)) => NANO_TIME,
+            Param::Time | Param::Stamp if matches!(given, DataType::Boolean | DataType::List(_)) => {
                 return plan_err!("a time cannot be coerced from {given}");
             }
-            Param::Time => TIME,
+            Param::Time | Param::Stamp => TIME,
             Param::Text => DataType::Utf8,
             Param::Long => DataType::Int64,
             Param::Double => DataType::Float64,
@@ -120,6 +127,11 @@ impl Args<'_> {
 
     pub(super) fn times(&self, at: usize) -> Result<TimestampMicrosecondArray> {
         self.typed(at, |array| array.as_primitive_opt::<TimestampMicrosecondType>().cloned())
+    }
+
+    /// Times of the precision that they are given in.
+    pub(super) fn stamps(&self, at: usize) -> Result<Stamps> {
+        stamps(self.name, &self.array(at)?)
     }
 
     fn typed<T>(&self, at: usize, get: impl Fn(&ArrayRef) -> Option<T>) -> Result<T> {

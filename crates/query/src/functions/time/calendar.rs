@@ -1,6 +1,8 @@
 //! Times as dates: microseconds since 1970 in the proleptic Gregorian calendar, without an allocation or a
 //! range that ends early (the day arithmetic of Hinnant's "chrono-compatible low-level date algorithms").
 
+use super::stamps::{Stamp, joined, split};
+
 pub(super) const SECOND_US: i64 = 1_000_000;
 pub(super) const DAY_US: i64 = 86_400 * SECOND_US;
 
@@ -86,8 +88,8 @@ pub(super) fn add_months(us: i64, count: i64) -> Option<i64> {
 pub(super) enum Unit {
     Us(i64),
     Months(i64),
-    /// Less than a microsecond.
-    Nano,
+    /// So many nanoseconds, no whole microseconds.
+    Nano(i64),
 }
 
 impl Unit {
@@ -96,7 +98,7 @@ impl Unit {
     /// QuestDB's letters (`M` is a month, `m` a minute), and words in any case.
     pub(super) fn named(name: &str) -> Option<Unit> {
         Some(match name {
-            "n" => Unit::Nano,
+            "n" => Unit::Nano(1),
             "u" | "U" => Unit::Us(1),
             "T" => Unit::Us(1_000),
             "s" | "S" => Unit::Us(SECOND_US),
@@ -109,7 +111,7 @@ impl Unit {
             word => {
                 let word = word.to_ascii_lowercase();
                 match word.strip_suffix('s').unwrap_or(&word) {
-                    "nano" | "nanosecond" => Unit::Nano,
+                    "nano" | "nanosecond" => Unit::Nano(1),
                     "micro" | "microsecond" => Unit::Us(1),
                     "milli" | "millisecond" => Unit::Us(1_000),
                     "second" | "sec" => Unit::Us(SECOND_US),
@@ -138,9 +140,8 @@ impl Unit {
         Some(match Unit::named(unit.trim())? {
             Unit::Us(us) => Unit::Us(us.checked_mul(count)?),
             Unit::Months(months) => Unit::Months(months.checked_mul(count).filter(|m| *m <= 3_600_000)?),
-            Unit::Nano if count % 1_000 == 0 => Unit::Us(count / 1_000),
-            // All that a time here can tell apart.
-            Unit::Nano => Unit::Us(1),
+            Unit::Nano(_) if count % 1_000 == 0 => Unit::Us(count / 1_000),
+            Unit::Nano(ns) => Unit::Nano(ns.checked_mul(count)?),
         })
     }
 
@@ -157,7 +158,7 @@ impl Unit {
     pub(super) fn floor(self, us: i64, origin: Option<i64>) -> Option<i64> {
         let origin = origin.unwrap_or_else(|| self.origin());
         match self {
-            Unit::Nano => Some(us),
+            Unit::Nano(_) => self.floor_ns((us, 0), Some(origin)).map(|(us, _)| us),
             Unit::Us(unit) => us.checked_sub(us.checked_sub(origin)?.rem_euclid(unit)),
             Unit::Months(unit) => {
                 let count = (months(us) - months(origin)).div_euclid(unit) * unit;
@@ -167,15 +168,9 @@ impl Unit {
         }
     }
 
-    /// The first of its beginnings that is not before `us`.
-    pub(super) fn ceil(self, us: i64, origin: Option<i64>) -> Option<i64> {
-        let floor = self.floor(us, origin)?;
-        if floor == us { Some(us) } else { self.add(floor, 1) }
-    }
-
     pub(super) fn add(self, us: i64, count: i64) -> Option<i64> {
         match self {
-            Unit::Nano => us.checked_add(count.div_euclid(1_000)),
+            Unit::Nano(ns) => us.checked_add(ns.checked_mul(count)?.div_euclid(1_000)),
             Unit::Us(unit) => us.checked_add(unit.checked_mul(count)?),
             Unit::Months(unit) => add_months(us, unit.checked_mul(count)?),
         }
@@ -185,13 +180,48 @@ impl Unit {
     pub(super) fn between(self, a: i64, b: i64) -> Option<i64> {
         let (from, to) = (a.min(b), a.max(b));
         match self {
-            Unit::Nano => to.checked_sub(from)?.checked_mul(1_000),
+            Unit::Nano(ns) => Some(to.checked_sub(from)?.checked_mul(1_000)? / ns),
             Unit::Us(unit) => Some(to.checked_sub(from)? / unit),
             Unit::Months(unit) => {
                 let whole = months(to) - months(from);
                 let short = add_months(from, whole).is_none_or(|at| at > to);
                 Some((whole - i64::from(short)) / unit)
             }
+        }
+    }
+
+    /// [`Unit::floor`] of a time with its nanoseconds.
+    pub(super) fn floor_ns(self, time: Stamp, origin: Option<i64>) -> Option<Stamp> {
+        let Unit::Nano(unit) = self else { return Some((self.floor(time.0, origin)?, 0)) };
+        let origin = origin.unwrap_or(0).checked_mul(1_000)?;
+        let ns = joined(time).ok()?;
+        Some(split(ns.checked_sub(ns.checked_sub(origin)?.rem_euclid(unit))?))
+    }
+
+    /// The first of its beginnings that is not before a time.
+    pub(super) fn ceil_ns(self, time: Stamp, origin: Option<i64>) -> Option<Stamp> {
+        let floor = self.floor_ns(time, origin)?;
+        if floor == time { Some(time) } else { self.add_ns(floor, 1) }
+    }
+
+    pub(super) fn add_ns(self, (us, ns): Stamp, count: i64) -> Option<Stamp> {
+        match self {
+            Unit::Nano(unit) => {
+                let sum = unit.checked_mul(count)?.checked_add(ns)?;
+                let (more_us, ns) = split(sum);
+                Some((us.checked_add(more_us)?, ns))
+            }
+            unit => Some((unit.add(us, count)?, ns)),
+        }
+    }
+
+    /// [`Unit::between`] of times with their nanoseconds.
+    pub(super) fn between_ns(self, a: Stamp, b: Stamp) -> Option<i64> {
+        let (from, to) = (a.min(b), a.max(b));
+        match self {
+            Unit::Nano(unit) => Some(joined(to).ok()?.checked_sub(joined(from).ok()?)? / unit),
+            // The last microsecond is no whole one if it ends too early.
+            unit => unit.between(from.0, if to.1 < from.1 { to.0.checked_sub(1)?.max(from.0) } else { to.0 }),
         }
     }
 }

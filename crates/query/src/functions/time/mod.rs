@@ -2,56 +2,60 @@
 
 mod calendar;
 mod pattern;
+mod stamps;
 mod zone;
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BooleanArray, Int64Array, StringArray, StringBuilder,
+        Array, ArrayRef, AsArray, BooleanArray, Int32Array, Int64Array, StringArray, StringBuilder,
         TimestampMicrosecondArray,
     },
     compute::cast,
-    datatypes::{DataType, Float64Type, Int32Type, TimeUnit, TimestampMicrosecondType},
+    datatypes::{DataType, Float64Type, Int32Type, TimeUnit},
 };
 use datafusion::{
     common::{Result, exec_datafusion_err, exec_err},
     logical_expr::ScalarUDF,
 };
 
+pub(super) use self::stamps::{Stamps, stamps};
 use self::{
     calendar::{DAY_US, SECOND_US, Unit},
     pattern::Pattern,
+    stamps::nanoseconds,
     zone::Zone,
 };
-use super::scalar::{Args, Output, Param, TIME, array, scalar};
+use super::scalar::{Args, NANO_TIME, Output, Param, TIME, array, scalar};
 
 const DATE: DataType = DataType::Timestamp(TimeUnit::Millisecond, None);
 
 pub(super) fn functions() -> Vec<ScalarUDF> {
-    use Param::{Any, Double, Long, Text, Time};
+    use Param::{Any, Double, Long, Stamp, Text, Time};
     let time = || Output::Is(TIME);
     let text = || Output::Is(DataType::Utf8);
     let int = || Output::Is(DataType::Int32);
-    let part = |names: &[&'static str], body| scalar(names, &[Time], 1, int(), body);
+    let part = |names: &[&'static str], body| scalar(names, &[Stamp], 1, int(), body);
     vec![
         scalar(&["to_timestamp"], &[Any, Text], 1, time(), to_timestamp),
+        scalar(&["to_timestamp_ns"], &[Any, Text], 1, Output::Is(NANO_TIME), to_timestamp_ns),
         scalar(&["to_date"], &[Any, Text], 1, Output::Is(DATE), |args| {
             Ok(cast(&to_timestamp(args)?, &DATE)?)
         }),
-        scalar(&["to_str"], &[Time, Text, Text], 2, text(), |args| written(args, Pattern::java)),
-        scalar(&["to_char"], &[Time, Text, Text], 2, text(), |args| written(args, Pattern::postgres)),
-        scalar(&["date_trunc", "datetrunc"], &[Text, Time, Text], 2, time(), date_trunc),
-        scalar(&["timestamp_floor"], &[Text, Time, Time, Text, Text], 2, time(), |args| {
-            rounded(args, Unit::floor)
+        scalar(&["to_str"], &[Stamp, Text, Text], 2, text(), |args| written(args, Pattern::java)),
+        scalar(&["to_char"], &[Stamp, Text, Text], 2, text(), |args| written(args, Pattern::postgres)),
+        scalar(&["date_trunc", "datetrunc"], &[Text, Stamp, Text], 2, Output::Of(1), date_trunc),
+        scalar(&["timestamp_floor"], &[Text, Stamp, Time, Text, Text], 2, Output::Of(1), |args| {
+            rounded(args, Unit::floor_ns)
         }),
-        scalar(&["timestamp_ceil"], &[Text, Time, Time, Text, Text], 2, time(), |args| {
-            rounded(args, Unit::ceil)
+        scalar(&["timestamp_ceil"], &[Text, Stamp, Time, Text, Text], 2, Output::Of(1), |args| {
+            rounded(args, Unit::ceil_ns)
         }),
-        scalar(&["dateadd", "date_add"], &[Text, Long, Time], 3, time(), dateadd),
-        scalar(&["datediff", "date_diff"], &[Text, Time, Time], 3, Output::Is(DataType::Int64), datediff),
-        scalar(&["to_timezone"], &[Time, Text], 2, time(), |args| shifted(args, Zone::local)),
-        scalar(&["to_utc"], &[Time, Text], 2, time(), |args| shifted(args, Zone::utc)),
+        scalar(&["dateadd", "date_add"], &[Text, Long, Stamp], 3, Output::Of(2), dateadd),
+        scalar(&["datediff", "date_diff"], &[Text, Stamp, Stamp], 3, Output::Is(DataType::Int64), datediff),
+        scalar(&["to_timezone"], &[Stamp, Text], 2, Output::Of(0), |args| shifted(args, Zone::local)),
+        scalar(&["to_utc"], &[Stamp, Text], 2, Output::Of(0), |args| shifted(args, Zone::utc)),
         scalar(&["make_timestamp"], &[Long, Long, Long, Long, Long, Double], 6, time(), make_timestamp),
         scalar(&["age"], &[Time, Time], 2, text(), age),
         part(&["year"], |args| each(args, |us| calendar::date(us).0)),
@@ -63,6 +67,11 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
         part(&["second"], |args| each(args, |us| us.div_euclid(SECOND_US).rem_euclid(60))),
         part(&["millis"], |args| each(args, |us| us.div_euclid(1_000).rem_euclid(1_000))),
         part(&["micros"], |args| each(args, |us| us.rem_euclid(1_000))),
+        scalar(&["nanos"], &[Stamp], 1, int(), |args| {
+            let times = args.stamps(0)?;
+            let nanos = (0..times.len()).map(|row| times.get(row).map(|(_, ns)| ns as i32));
+            array(nanos.collect::<Int32Array>())
+        }),
         part(&["day_of_week"], |args| each(args, |us| calendar::weekday(us.div_euclid(DAY_US)))),
         part(&["day_of_week_sunday_first"], |args| {
             each(args, |us| calendar::weekday(us.div_euclid(DAY_US)) % 7 + 1)
@@ -75,21 +84,20 @@ pub(super) fn functions() -> Vec<ScalarUDF> {
                 calendar::days_in(year, month)
             })
         }),
-        scalar(&["is_leap_year"], &[Time], 1, Output::Is(DataType::Boolean), |args| {
-            let times = args.times(0)?;
-            array(
-                times
-                    .iter()
-                    .map(|us| us.map(|us| calendar::is_leap(calendar::date(us).0)))
-                    .collect::<BooleanArray>(),
-            )
+        scalar(&["is_leap_year"], &[Stamp], 1, Output::Is(DataType::Boolean), |args| {
+            let times = args.stamps(0)?;
+            let is_leap = |(us, _)| calendar::is_leap(calendar::date(us).0);
+            array((0..times.len()).map(|row| times.get(row).map(is_leap)).collect::<BooleanArray>())
         }),
     ]
 }
 
 /// A small number out of every time.
 fn each(args: &Args<'_>, part: fn(i64) -> i64) -> Result<ArrayRef> {
-    array(args.times(0)?.unary::<_, Int32Type>(|us| part(us) as i32))
+    match args.stamps(0)? {
+        Stamps::Us(times) => array(times.unary::<_, Int32Type>(|us| part(us) as i32)),
+        Stamps::Ns(times) => array(times.unary::<_, Int32Type>(|ns| part(ns.div_euclid(1_000)) as i32)),
+    }
 }
 
 /// Something made of a row's text, made again only where the text is another than in the row before.
@@ -149,35 +157,54 @@ fn to_timestamp(args: &Args<'_>) -> Result<ArrayRef> {
     }
     let (texts, patterns) = (args.text(0)?, args.text(1)?);
     let mut last = Last::new();
-    let times = texts.iter().zip(&patterns).map(|pair| {
-        let (Some(text), Some(pattern)) = pair else { return Ok(None) };
-        if pattern.contains('%') {
-            let time = chrono::NaiveDateTime::parse_from_str(text, pattern);
-            return Ok(time.ok().map(|time| time.and_utc().timestamp_micros()));
-        }
-        Ok(last.of(pattern, |pattern| Ok(Pattern::java(pattern)))?.read(text))
-    });
+    let times = texts.iter().zip(&patterns).map(|pair| Ok(read(pair, &mut last)?.map(|(us, _)| us)));
     array(times.collect::<Result<TimestampMicrosecondArray>>()?)
+}
+
+/// A row's text by its pattern.
+fn read(
+    (text, pattern): (Option<&str>, Option<&str>),
+    last: &mut Last<Pattern>,
+) -> Result<Option<(i64, i64)>> {
+    let (Some(text), Some(pattern)) = (text, pattern) else { return Ok(None) };
+    if pattern.contains('%') {
+        let time = chrono::NaiveDateTime::parse_from_str(text, pattern).ok().map(|time| time.and_utc());
+        return Ok(
+            time.map(|time| (time.timestamp_micros(), i64::from(time.timestamp_subsec_nanos() % 1_000)))
+        );
+    }
+    Ok(last.of(pattern, |pattern| Ok(Pattern::java(pattern)))?.read(text))
+}
+
+/// As [`to_timestamp`], to the nanosecond; a number is of nanoseconds since 1970.
+fn to_timestamp_ns(args: &Args<'_>) -> Result<ArrayRef> {
+    let given = args.array(0)?;
+    if *given.data_type() != DataType::Utf8 || args.len() == 1 {
+        return Ok(cast(&given, &NANO_TIME)?);
+    }
+    let (texts, patterns) = (args.text(0)?, args.text(1)?);
+    let mut last = Last::new();
+    nanoseconds(texts.iter().zip(&patterns).map(|pair| read(pair, &mut last)))
 }
 
 /// A time as text.
 fn written(args: &Args<'_>, read: fn(&str) -> Pattern) -> Result<ArrayRef> {
-    let (times, patterns) = (args.times(0)?, args.text(1)?);
+    let (times, patterns) = (args.stamps(0)?, args.text(1)?);
     let zones = zones(args, 2)?;
     let (mut last, mut last_zone) = (Last::new(), Last::new());
     let mut texts = StringBuilder::with_capacity(times.len(), times.len() * 24);
     let mut text = String::new();
-    for (row, pair) in times.iter().zip(&patterns).enumerate() {
-        let (Some(us), Some(pattern)) = pair else {
+    for (row, pattern) in patterns.iter().enumerate() {
+        let (Some(time), Some(pattern)) = (times.get(row), pattern) else {
             texts.append_null();
             continue;
         };
         let zone = zone_of(zones.as_ref(), row, &mut last_zone)?;
         text.clear();
         let done = if pattern.contains('%') {
-            chrono_write(us, pattern, &mut text)
+            chrono_write(time, pattern, &mut text)
         } else {
-            last.of(pattern, |pattern| Ok(read(pattern)))?.write(us, zone, &mut text)
+            last.of(pattern, |pattern| Ok(read(pattern)))?.write(time, zone, &mut text)
         };
         if done.is_err() {
             return exec_err!("a time cannot be written as '{pattern}'");
@@ -190,9 +217,10 @@ fn written(args: &Args<'_>, read: fn(&str) -> Pattern) -> Result<ArrayRef> {
 }
 
 /// By a pattern of `strftime`.
-fn chrono_write(us: i64, pattern: &str, out: &mut String) -> std::fmt::Result {
+fn chrono_write((us, ns): (i64, i64), pattern: &str, out: &mut String) -> std::fmt::Result {
     use std::fmt::Write;
-    match chrono::DateTime::from_timestamp_micros(us) {
+    let time = chrono::DateTime::from_timestamp_micros(us);
+    match time.map(|time| time + chrono::TimeDelta::nanoseconds(ns)) {
         Some(time) => write!(out, "{}", time.naive_utc().format(pattern)),
         None => Err(std::fmt::Error),
     }
@@ -210,44 +238,59 @@ fn zone_of(zones: Option<&StringArray>, row: usize, last: &mut Last<Zone>) -> Re
 }
 
 fn date_trunc(args: &Args<'_>) -> Result<ArrayRef> {
-    let times = args.times(1)?;
+    let times = args.stamps(1)?;
     // As in every query that groups by time: the unit is looked up once, not in each of as many copies as there are
     // rows.
     if let Some(text) = args.constant(0)
         && args.len() == 2
     {
         let unit = unit(text)?;
-        return array(times.unary_opt::<_, TimestampMicrosecondType>(|us| unit.floor(us, None)));
+        return match unit {
+            Unit::Nano(_) => times.map(|_, time| Ok(unit.floor_ns(time, None))),
+            unit => times.floors(|us| unit.floor(us, None)),
+        };
     }
     let units = args.text(0)?;
     let zones = zones(args, 2)?;
     let (mut last, mut last_zone) = (Last::new(), Last::new());
-    let floors = units.iter().zip(&times).enumerate().map(|(row, pair)| {
-        let (Some(text), Some(us)) = pair else { return Ok(None) };
-        let unit = *last.of(text, unit)?;
+    times.map(|row, (us, ns)| {
+        if units.is_null(row) {
+            return Ok(None);
+        }
+        let unit = *last.of(units.value(row), unit)?;
         let zone = zone_of(zones.as_ref(), row, &mut last_zone)?;
-        Ok(zone.local(us).and_then(|us| unit.floor(us, None)).and_then(|us| zone.utc(us)))
-    });
-    array(floors.collect::<Result<TimestampMicrosecondArray>>()?)
+        let floor = zone.local(us).and_then(|us| unit.floor_ns((us, ns), None));
+        Ok(floor.and_then(|(us, ns)| Some((zone.utc(us)?, ns))))
+    })
 }
 
+/// A unit's beginning at a time, counted from an origin.
+type Round = fn(Unit, (i64, i64), Option<i64>) -> Option<(i64, i64)>;
+
 /// `('15m', ts[, from[, offset[, zone]]])`.
-fn rounded(args: &Args<'_>, round: fn(Unit, i64, Option<i64>) -> Option<i64>) -> Result<ArrayRef> {
-    let times = args.times(1)?;
+fn rounded(args: &Args<'_>, round: Round) -> Result<ArrayRef> {
+    let times = args.stamps(1)?;
     if let Some(text) = args.constant(0)
         && args.len() == 2
     {
         let unit = unit(text)?;
-        return array(times.unary_opt::<_, TimestampMicrosecondType>(|us| round(unit, us, None)));
+        return match times {
+            Stamps::Us(_) if !matches!(unit, Unit::Nano(_)) => {
+                times.floors(|us| round(unit, (us, 0), None).map(|(us, _)| us))
+            }
+            times => times.map(|_, time| Ok(round(unit, time, None))),
+        };
     }
     let units = args.text(0)?;
     let origins = (args.len() > 2).then(|| args.times(2)).transpose()?;
     let offsets = (args.len() > 3).then(|| args.text(3)).transpose()?;
     let zones = zones(args, 4)?;
     let (mut last, mut last_offset, mut last_zone) = (Last::new(), Last::new(), Last::new());
-    let rounded = units.iter().zip(&times).enumerate().map(|(row, pair)| {
-        let (Some(text), Some(us)) = pair else { return Ok(None) };
-        let unit = *last.of(text, unit)?;
+    times.map(|row, (us, ns)| {
+        if units.is_null(row) {
+            return Ok(None);
+        }
+        let unit = *last.of(units.value(row), unit)?;
         let zone = zone_of(zones.as_ref(), row, &mut last_zone)?;
         let mut origin =
             origins.as_ref().filter(|origins| origins.is_valid(row)).map(|origins| origins.value(row));
@@ -255,9 +298,9 @@ fn rounded(args: &Args<'_>, round: fn(Unit, i64, Option<i64>) -> Option<i64>) ->
             let offset = *last_offset.of(offsets.value(row), offset)?;
             origin = Some(origin.unwrap_or_else(|| unit.floor(0, None).unwrap_or(0)).saturating_add(offset));
         }
-        Ok(zone.local(us).and_then(|us| round(unit, us, origin)).and_then(|us| zone.utc(us)))
-    });
-    array(rounded.collect::<Result<TimestampMicrosecondArray>>()?)
+        let rounded = zone.local(us).and_then(|us| round(unit, (us, ns), origin));
+        Ok(rounded.and_then(|(us, ns)| Some((zone.utc(us)?, ns))))
+    })
 }
 
 /// `00:15`, `-01:30`.
@@ -270,36 +313,39 @@ fn offset(text: &str) -> Result<i64> {
 }
 
 fn dateadd(args: &Args<'_>) -> Result<ArrayRef> {
-    let (units, counts, times) = (args.text(0)?, args.longs(1)?, args.times(2)?);
+    let (units, counts, times) = (args.text(0)?, args.longs(1)?, args.stamps(2)?);
     let mut last = Last::new();
-    let sums = units.iter().zip(&counts).zip(&times).map(|row| {
-        let ((Some(text), Some(count)), Some(us)) = row else { return Ok(None) };
-        match last.of(text, unit)?.add(us, count) {
+    times.map(|row, time| {
+        if units.is_null(row) || counts.is_null(row) {
+            return Ok(None);
+        }
+        let (text, count) = (units.value(row), counts.value(row));
+        match last.of(text, unit)?.add_ns(time, count) {
             Some(sum) => Ok(Some(sum)),
             None => exec_err!("dateadd('{text}', {count}, …) leaves the times that there are"),
         }
-    });
-    array(sums.collect::<Result<TimestampMicrosecondArray>>()?)
+    })
 }
 
 fn datediff(args: &Args<'_>) -> Result<ArrayRef> {
-    let (units, from, to) = (args.text(0)?, args.times(1)?, args.times(2)?);
+    let (units, from, to) = (args.text(0)?, args.stamps(1)?, args.stamps(2)?);
     let mut last = Last::new();
-    let counts = units.iter().zip(&from).zip(&to).map(|row| {
-        let ((Some(text), Some(from)), Some(to)) = row else { return Ok(None) };
-        Ok(last.of(text, unit)?.between(from, to))
+    let counts = units.iter().enumerate().map(|(row, text)| {
+        let (Some(text), Some(from), Some(to)) = (text, from.get(row), to.get(row)) else { return Ok(None) };
+        Ok(last.of(text, unit)?.between_ns(from, to))
     });
     array(counts.collect::<Result<Int64Array>>()?)
 }
 
 fn shifted(args: &Args<'_>, shift: fn(Zone, i64) -> Option<i64>) -> Result<ArrayRef> {
-    let (times, zones) = (args.times(0)?, args.text(1)?);
+    let (times, zones) = (args.stamps(0)?, args.text(1)?);
     let mut last = Last::new();
-    let shifted = times.iter().zip(&zones).map(|pair| {
-        let (Some(us), Some(name)) = pair else { return Ok(None) };
-        Ok(shift(*last.of(name, zone)?, us))
-    });
-    array(shifted.collect::<Result<TimestampMicrosecondArray>>()?)
+    times.map(|row, (us, ns)| {
+        if zones.is_null(row) {
+            return Ok(None);
+        }
+        Ok(shift(*last.of(zones.value(row), zone)?, us).map(|us| (us, ns)))
+    })
 }
 
 fn make_timestamp(args: &Args<'_>) -> Result<ArrayRef> {

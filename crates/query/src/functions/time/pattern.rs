@@ -8,6 +8,7 @@ use std::fmt::Write;
 
 use super::{
     calendar::{self, DAY_US, SECOND_US},
+    stamps::Stamp,
     zone::Zone,
 };
 
@@ -217,13 +218,13 @@ impl Pattern {
     }
 
     /// Writes a time as the zone's clocks show it.
-    pub(super) fn write(&self, us: i64, zone: Zone, out: &mut String) -> std::fmt::Result {
+    pub(super) fn write(&self, (us, ns): Stamp, zone: Zone, out: &mut String) -> std::fmt::Result {
         let ahead = zone.ahead(us);
         let local = us.saturating_add(ahead);
         let (days, of_day) = (local.div_euclid(DAY_US), local.rem_euclid(DAY_US));
         let (year, month, day) = calendar::date_of(days);
         let (hour, minute) = (of_day / (3_600 * SECOND_US), of_day / (60 * SECOND_US) % 60);
-        let nanos = of_day % SECOND_US * 1_000;
+        let nanos = of_day % SECOND_US * 1_000 + ns;
         let name = |names: &[&str], at: i64, full: bool, upper: bool, out: &mut String| {
             let name = names[usize::try_from(at - 1).unwrap_or(0)];
             let name = if full { name } else { &name[..3] };
@@ -286,7 +287,7 @@ impl Pattern {
     }
 
     /// Reads a time; `None` if the text does not follow the pattern, or names no time.
-    pub(super) fn read(&self, text: &str) -> Option<i64> {
+    pub(super) fn read(&self, text: &str) -> Option<Stamp> {
         let mut rest = text.trim();
         let (mut year, mut month, mut day) = (1970, 1, 1);
         let (mut hour, mut minute, mut second, mut nanos) = (0, 0, 0, 0);
@@ -359,7 +360,7 @@ impl Pattern {
             return None;
         }
         let of_day = ((hour * 60 + minute) * 60 + second) * SECOND_US + nanos / 1_000;
-        zone.utc(calendar::time_of(year, month, day, of_day)?)
+        Some((zone.utc(calendar::time_of(year, month, day, of_day)?)?, nanos % 1_000))
     }
 }
 

@@ -190,5 +190,3 @@ def test_what_is_looked_up_by_name(pg):
     assert ("statement_timeout" in {name for name, _, _ in pg.execute("SHOW ALL").fetchall()}) is True
     names = [column.name for column in pg.execute("SELECT EXISTS (SELECT 1 FROM metrics), EXISTS (SELECT 1 FROM metrics) AS x").description]
     assert names == ["exists", "x"]
-    metric = [query for query in MORE if "time_column" in query][0]
-    assert pg.execute(metric.replace("LIMIT 1;", "LIMIT 9;")).fetchall() == [("metrics", "ts", "value")]

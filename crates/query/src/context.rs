@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use nowcast_model::{TableName, TableSchema};
 use nowcast_store::{Snapshot, Written};
 
-use crate::params::Params;
+use crate::{params::Params, yielding::Interrupt};
 
 /// What a statement runs against: one snapshot, one present, one session.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct QueryContext {
     pub system: Option<Arc<dyn SystemTables>>,
     /// Part of the identity of live views: who may see other rows gets another view.
     pub tenant: String,
+    /// Ends the statement, wherever it is.
+    pub interrupt: Interrupt,
 }
 
 impl QueryContext {
@@ -38,6 +40,7 @@ impl QueryContext {
             variables: BTreeMap::new(),
             system: None,
             tenant: String::new(),
+            interrupt: Interrupt::default(),
         }
     }
 

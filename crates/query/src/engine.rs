@@ -47,7 +47,7 @@ use crate::{
     stand_in::{self, Placed},
     statement::{CreateTable, Declare, Select, Show, Statement},
     write,
-    yielding::yielding,
+    yielding::{EndOnDrop, windows, yielding},
 };
 
 /// What bounds queries.
@@ -343,16 +343,19 @@ impl QueryEngine {
         let mut state = planned.state.clone();
         let optimized = state.optimize(&planned.plan).map_err(|e| failed(&e))?;
         functions::fit_batches(&optimized, &mut state).map_err(|e| failed(&e))?;
+        let (interrupt, ended) = ctx.interrupt.query();
+        let optimized =
+            windows(optimized, &interrupt, &state.runtime_env().memory_pool).map_err(|e| failed(&e))?;
         let planner = state.query_planner().clone();
         let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|e| failed(&e))?;
-        let physical = yielding(physical).map_err(|e| failed(&e))?;
+        let physical = yielding(physical, &interrupt).map_err(|e| failed(&e))?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(|e| failed(&e))?;
         let schema = match planned.names.is_empty() {
             true => stream.schema(),
             false => rename(&stream.schema(), &planned.names),
         };
         let schema = planned::mark_designated(&schema, planned.designated());
-        let stream = Renamed { schema: schema.clone(), stream, _keep: ctx.snapshot.clone() };
+        let stream = Renamed { schema: schema.clone(), stream, _ended: ended, _keep: ctx.snapshot.clone() };
         Ok(QueryResult { schema, stream: Box::pin(stream), position: ctx.snapshot.position })
     }
 
@@ -477,6 +480,7 @@ pub(crate) fn rename(schema: &Schema, names: &[String]) -> SchemaRef {
 struct Renamed {
     schema: SchemaRef,
     stream: SendableRecordBatchStream,
+    _ended: EndOnDrop,
     _keep: Arc<Snapshot>,
 }
 

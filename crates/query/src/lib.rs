@@ -56,13 +56,14 @@ pub use failure::of as sql_error;
 pub use insert::Inserting;
 pub use live::{LiveMode, LiveQuery, RowKey};
 pub use params::{Param, Params};
-pub use parse::Piece;
+pub use parse::{Grammar, Piece};
 pub use planned::designated;
 pub use statement::{
     Copy, CopyFormat, CopyOptions, CopySource, CreateTable, Declare, Delete, Fetch, Insert, NameRef,
     Savepoint, Select, Show, Statement, Update,
 };
 pub use values::{cells, column_type, rows};
+pub use yielding::Interrupt;
 
 #[cfg(test)]
 mod tests;

@@ -310,8 +310,9 @@ impl Sql {
         let permit = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
         let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
         let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
+        let interrupt = ctx.interrupt.clone();
         let planned = async move { engine.query(&ctx, &statement).await };
-        let mut result = self.apart(deadline, planned).await?;
+        let mut result = self.apart(deadline, interrupt.clone(), planned).await?;
         let (schema, position) = (Arc::clone(&result.schema), result.position);
         let (sender, batches) = mpsc::channel(2);
         let until = (!cursor).then_some(deadline);
@@ -357,7 +358,7 @@ impl Sql {
                 }
             }
         };
-        let task = Task::spawn(&self.runtime, work);
+        let task = Task::spawn(&self.runtime, interrupt, work);
         Ok(Rows { schema, position, batches, task, deadline: until, timeout })
     }
 

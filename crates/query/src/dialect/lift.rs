@@ -12,7 +12,6 @@
 
 use datafusion::sql::sqlparser::{
     ast::Expr,
-    dialect::PostgreSqlDialect,
     keywords::Keyword,
     parser::Parser,
     tokenizer::{Location, Span, Token, TokenWithSpan, Word},
@@ -25,6 +24,7 @@ use super::{
 };
 use crate::{
     error::{SqlCode, SqlError},
+    parse::Grammar,
     text::Text,
 };
 
@@ -294,7 +294,8 @@ impl Lift<'_> {
         }
         let end = self.tokens.get(self.at.saturating_sub(1)).map_or(Span::empty(), |t| t.span);
         tokens.push(TokenWithSpan { token: Token::EOF, span: Span::new(end.end, end.end) });
-        let mut parser = Parser::new(&PostgreSqlDialect {})
+        let grammar = Grammar::new(tokens.len());
+        let mut parser = Parser::new(&grammar)
             .with_recursion_limit(crate::parse::DEPTH_MAX)
             .with_tokens_with_locations(tokens);
         let parsed = parser.parse_expr().ok().filter(|_| parser.peek_token().token == Token::EOF);

@@ -127,9 +127,6 @@ impl TableFunctionImpl for Series {
     }
 }
 
-/// Rows of a batch without columns.
-const BARE_ROWS: i64 = 1 << 20;
-
 /// What a batch without columns weighs where somebody gathers such batches; nobody else would count it.
 const BARE_BYTES: usize = 64;
 
@@ -147,11 +144,8 @@ impl PartitionStream for Numbers {
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let bare = self.schema.fields().is_empty();
-        let step = if bare {
-            BARE_ROWS
-        } else {
-            i64::try_from(context.session_config().batch_size()).unwrap_or(i64::MAX)
-        };
+        // Also without columns: what is written beside each row may be long.
+        let step = i64::try_from(context.session_config().batch_size()).unwrap_or(i64::MAX);
         let (schema, first, rows) = (self.schema.clone(), self.first, self.rows);
         let held = MemoryConsumer::new(NAME).register(context.memory_pool());
         let batches = (0..rows).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(move |done| {

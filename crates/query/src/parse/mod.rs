@@ -10,6 +10,7 @@ mod copy;
 mod cursor;
 mod cursors;
 mod ddl;
+mod grammar;
 mod modes;
 mod mutate;
 mod session;
@@ -19,13 +20,13 @@ use std::sync::Arc;
 
 use datafusion::sql::sqlparser::{
     ast,
-    dialect::PostgreSqlDialect,
     keywords::Keyword,
     parser::{Parser, ParserError},
     tokenizer::{Location, Token, TokenWithSpan, Word},
 };
 
 use self::cursor::Cursor;
+pub use self::grammar::Grammar;
 pub(crate) use self::types::type_of;
 use crate::{
     dialect,
@@ -202,7 +203,7 @@ pub(crate) fn select(text: &Text) -> Result<Select, SqlError> {
         return Err(error);
     }
     chains::check(text)?;
-    let dialect = PostgreSqlDialect {};
+    let dialect = Grammar::new(text.tokens.len());
     let end = text.tokens.last().map_or(Location::new(1, 1), |t| t.span.end);
     let (mut tokens, clauses) = dialect::lift(text)?;
     tokens.push(TokenWithSpan::new(Token::EOF, (end..end).into_span()));

@@ -5,7 +5,7 @@
 
 use std::{future::Future, sync::Arc};
 
-use nowcast_query::{Description, QueryContext, SqlCode, SqlError, Statement};
+use nowcast_query::{Description, Interrupt, QueryContext, SqlCode, SqlError, Statement};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Session, Sql, too_long};
@@ -15,11 +15,17 @@ use super::{Session, Sql, too_long};
 pub const STACK_BYTES: usize = 32 << 20;
 
 /// Ends what plans when nobody waits for it any more, as soon as it can be.
-struct EndOnDrop(futures::future::AbortHandle);
+struct EndOnDrop {
+    abort: futures::future::AbortHandle,
+    interrupt: Option<Interrupt>,
+}
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.end();
+        }
+        self.abort.abort();
     }
 }
 
@@ -28,11 +34,12 @@ impl Sql {
     pub(super) async fn apart<T: Send + 'static>(
         &self,
         deadline: Instant,
+        interrupt: Interrupt,
         work: impl Future<Output = Result<T, SqlError>> + Send + 'static,
     ) -> Result<T, SqlError> {
         let began = Instant::now();
         let (work, handle) = futures::future::abortable(work);
-        let _ended = EndOnDrop(handle);
+        let mut ended = EndOnDrop { abort: handle, interrupt: Some(interrupt) };
         let (planning, runtime) = (Arc::clone(&self.planning), self.runtime.clone());
         let planned = async move {
             let slot = planning.acquire_owned().await;
@@ -44,8 +51,12 @@ impl Sql {
             runtime.spawn_blocking(work).await
         };
         match timeout_at(deadline, planned).await {
-            Ok(Ok(Ok(done))) => done,
-            Ok(Ok(Err(_))) => Err(ended()),
+            Ok(Ok(Ok(done))) => {
+                // The rows are still to be made.
+                ended.interrupt = None;
+                done
+            }
+            Ok(Ok(Err(_))) => Err(self::ended()),
             Ok(Err(error)) => Err(SqlError::new(SqlCode::Internal, error.to_string())),
             Err(_) => Err(too_long(deadline.duration_since(began))),
         }
@@ -62,8 +73,9 @@ impl Sql {
         statement: &Statement,
     ) -> Result<Description, SqlError> {
         let (engine, ctx, statement) = (Arc::clone(&self.engine), ctx.clone(), statement.clone());
+        let interrupt = ctx.interrupt.clone();
         let described = async move { engine.describe(&ctx, &statement) };
-        self.apart(Instant::now() + self.timeout(session), described).await
+        self.apart(Instant::now() + self.timeout(session), interrupt, described).await
     }
 }
 

@@ -1,14 +1,19 @@
 //! The task that makes what comes over a channel.
 
-use nowcast_query::{SqlCode, SqlError};
+use nowcast_query::{Interrupt, SqlCode, SqlError};
 use tokio::{runtime::Handle, task::JoinHandle};
 
 /// Ends its task when it is dropped.
-pub(super) struct Task(Option<JoinHandle<()>>);
+pub(super) struct Task(Option<JoinHandle<()>>, Interrupt);
 
 impl Task {
-    pub(super) fn spawn(runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) -> Task {
-        Task(Some(runtime.spawn(work)))
+    /// Runs `work`, whose statement asks `interrupt`.
+    pub(super) fn spawn(
+        runtime: &Handle,
+        interrupt: Interrupt,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> Task {
+        Task(Some(runtime.spawn(work)), interrupt)
     }
 
     /// Why its channel ended, if not because all was made: what came before a panic must not be taken for the whole.
@@ -23,6 +28,7 @@ impl Task {
     }
 
     pub(super) fn end(&self) {
+        self.1.end();
         if let Some(task) = &self.0 {
             task.abort();
         }
@@ -42,13 +48,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_no_end() {
-        let mut whole = Task::spawn(&Handle::current(), async {});
+        let mut whole = Task::spawn(&Handle::current(), Interrupt::default(), async {});
         assert_eq!(whole.ended().await, Ok(()));
         assert_eq!(whole.ended().await, Ok(()));
-        let mut broken = Task::spawn(&Handle::current(), async { panic!("in the middle") });
+        let mut broken =
+            Task::spawn(&Handle::current(), Interrupt::default(), async { panic!("in the middle") });
         let message = broken.ended().await.unwrap_err().message;
         assert!(message.contains("not finished") && message.contains("in the middle"), "{message}");
-        let mut ended = Task::spawn(&Handle::current(), std::future::pending());
+        let mut ended = Task::spawn(&Handle::current(), Interrupt::default(), std::future::pending());
         ended.end();
         assert!(ended.ended().await.is_err());
     }

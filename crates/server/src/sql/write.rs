@@ -12,13 +12,15 @@ use tokio::{
     time::timeout_at,
 };
 
-use super::{Instant, Running, Session, Sql, SqlFailure, apart::ended, rows_of, task::Task, too_long};
+use super::{GRACE, Instant, Running, Session, Sql, SqlFailure, apart::ended, rows_of, task::Task, too_long};
 use crate::transaction::Transaction;
 
 /// What a statement writes, record by record. Dropping it ends the query in it.
 pub struct Records {
     records: mpsc::Receiver<Result<Vec<Item>, SqlError>>,
     task: Task,
+    deadline: Instant,
+    timeout: Duration,
 }
 
 impl Records {
@@ -27,9 +29,16 @@ impl Records {
     /// # Errors
     /// A value failed or does not fit, or the time is up.
     pub async fn next(&mut self) -> Option<Result<Vec<Item>, SqlError>> {
-        match self.records.recv().await {
-            Some(items) => Some(items),
-            None => self.task.ended().await.err().map(Err),
+        // As with the rows of a query, they say themselves that the time is up, if they can.
+        match timeout_at(self.deadline + GRACE, self.records.recv()).await {
+            Ok(Some(items)) => Some(items),
+            Ok(None) => self.task.ended().await.err().map(Err),
+            Err(_) if self.records.is_closed() => None,
+            Err(_) => {
+                self.task.end();
+                self.records.close();
+                Some(Err(too_long(self.timeout)))
+            }
         }
     }
 }
@@ -69,13 +78,14 @@ impl Sql {
         let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
         let (engine, inserts) = (Arc::clone(&self.engine), statement.inserts());
         let (sender, records) = mpsc::channel(1);
+        let interrupt = ctx.interrupt.clone();
         let planned = async move {
             if inserts {
                 return Ok((Vec::new(), engine.insert(&ctx, &statement).await?));
             }
             Ok((engine.write_items(&ctx, &statement).await?, None))
         };
-        let (items, rows) = self.apart(deadline, planned).await?;
+        let (items, rows) = self.apart(deadline, interrupt.clone(), planned).await?;
         let work = async move {
             let (_permit, _running) = (permit, Running::new());
             if !items.is_empty() {
@@ -95,7 +105,8 @@ impl Sql {
                 let _ = sender.send(Err(error)).await;
             }
         };
-        Ok(Records { records, task: Task::spawn(&self.runtime, work) })
+        let task = Task::spawn(&self.runtime, interrupt, work);
+        Ok(Records { records, task, deadline, timeout })
     }
 
     /// Finds the rows that an UPDATE or a DELETE changes.

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import socket
 import struct
 import time
@@ -220,3 +221,28 @@ def test_the_server_tells_its_clients_that_it_ends(own_server):
     server.stop()
     with pytest.raises(psycopg.errors.AdminShutdown):
         pg.execute("SELECT 1")
+
+
+def test_a_thousand_idle_connections(own_server):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2_500:
+        pytest.skip(f"{hard} open files are allowed here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2_500), hard))
+    server = own_server(env={"NOWCAST_PG_CONNECTIONS_MAX": "1000"})
+    held = [psycopg.connect(conninfo(server), autocommit=True) for _ in range(10)]
+    began_with = resident(server)
+    held += [psycopg.connect(conninfo(server), autocommit=True) for _ in range(990)]
+    each = (resident(server) - began_with) / 990
+    print("bytes of an idle connection:", each)
+    assert each < 128 << 10
+    with pytest.raises(psycopg.OperationalError, match="too many connections"):
+        psycopg.connect(conninfo(server), connect_timeout=10)
+    for connection in (held[0], held[999]):
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    for connection in held:
+        connection.close()
+
+
+def resident(server):
+    lines = open(f"/proc/{server.process.pid}/status").read().splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))

@@ -1,5 +1,5 @@
 # Two commands: `make demo` shows theLook live, `make test` runs every test. Both install what they lack.
-.PHONY: demo test lint rust-test fuzz soak clients-test browser-test web bench bench-long clean help
+.PHONY: demo test lint rust-test fuzz soak clients-test browser-test web bench bench-long bench-queries clean help
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,11 +31,14 @@ browser-test: ## the page in Chromium
 web: ## the page, into web/dist
 	@xtask/test.sh web
 
-bench: ## ingest, the log, queries and freshness, the short form
+bench: ## ingest, the log and freshness, the short form
 	@xtask/bench.sh
 
 bench-long: ## the same, ingest over 20 million rows, and in 1 GiB of memory
 	@xtask/bench.sh --long
+
+bench-queries: ## queries beside DataFusion and DuckDB, built with all optimisation: some 20 minutes the first time
+	@xtask/bench.sh --queries $(ARGS)
 
 clean: ## built pages and test leftovers; compiled dependencies stay in their cache
 	rm -rf web/dist web/node_modules clients/js/node_modules tests/browser/node_modules

@@ -78,3 +78,15 @@ build_page() {
   npm_in web
   (cd web && npm run --silent build)
 }
+
+# A virtual environment with what tests/clients/NAME.txt pins.
+venv() {
+  local dir="$NOWCAST_CACHE/venv/$1" file="tests/clients/$1.txt" stamp
+  stamp=$(sha256sum "$file" | cut -d' ' -f1)
+  if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$stamp" ]; then
+    rm -rf "$dir"
+    python3 -m venv "$dir"
+    "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$file"
+    printf '%s' "$stamp" >"$dir/.stamp"
+  fi
+}

@@ -40,17 +40,6 @@ web() {
 }
 
 # venv NAME: a virtual environment with what tests/clients/NAME.txt pins.
-venv() {
-  local dir="$NOWCAST_CACHE/venv/$1" file="tests/clients/$1.txt" stamp
-  stamp=$(sha256sum "$file" | cut -d' ' -f1)
-  if [ "$(cat "$dir/.stamp" 2>/dev/null)" != "$stamp" ]; then
-    rm -rf "$dir"
-    python3 -m venv "$dir"
-    "$dir/bin/pip" install --quiet --disable-pip-version-check -r "$file"
-    printf '%s' "$stamp" >"$dir/.stamp"
-  fi
-}
-
 binary() {
   cargo build --locked --quiet -p nowcast-server --bin nowcast
   export NOWCAST_BIN="$CARGO_TARGET_DIR/debug/nowcast"

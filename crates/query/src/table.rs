@@ -84,6 +84,11 @@ impl SnapshotTable {
         SnapshotTable { version, schema: Arc::new(Schema::new(fields)), filed }
     }
 
+    /// The table as the snapshot has it.
+    pub(crate) fn version(&self) -> Arc<TableVersion> {
+        Arc::clone(&self.version)
+    }
+
     /// What the planner calls the designated timestamp.
     pub(crate) fn timestamp(&self) -> Option<String> {
         self.version.schema.timestamp.map(|at| self.schema.field(at).name().clone())

@@ -6,7 +6,7 @@
 //! and takes the outcome ([`Engine::seeded`], [`Engine::result`]).
 //!
 //! **Incremental views** are *seeding* until `seeded` brings a [`View`] that was filled from a snapshot. From
-//! `add` on their table's changes are kept with their positions, so that those beyond the snapshot's are then
+//! `add` on the changes of all their tables are kept with their positions, so that those beyond the snapshot's are then
 //! put on top: nothing is missed and nothing counted twice. The snapshot must be taken after `add`. What is
 //! kept is bounded; past the bound it is dropped and the view asks for a newer snapshot. A live view may ask to
 //! be seeded anew, too ([`View::needs_reseed`]); its rows stay as they were meanwhile, and it says `Behind`.
@@ -29,11 +29,11 @@ use std::{
 };
 
 use arrow::array::{Array, ArrayRef};
-use nowcast_model::{Change, Column, Offset, RowChange, SchemaChange, TableName, TableSchema, Tick, Version};
+use nowcast_model::{Change, Offset, RowChange, SchemaChange, TableName, TableSchema, Tick, Version};
 
 use crate::{
-    LiveSchema, LiveTable, LiveTables, Mode, Published, Row, View, ViewError, ViewId, ViewLimits, ViewState,
-    view::Delta,
+    LiveSchema, LiveTable, LiveTables, Mode, Published, Reads, Row, View, ViewError, ViewId, ViewLimits,
+    ViewState, view::Delta,
 };
 
 /// After so many snapshots that were too old on arrival a view gives up.
@@ -50,10 +50,8 @@ const COST_SHARE: i64 = 10;
 pub enum Kind {
     /// From changes; see [`crate::ViewPlan::kind`].
     Incremental {
-        /// The table.
-        table: TableName,
-        /// The columns that it reads, with the types it was planned for.
-        columns: Vec<Column>,
+        /// What it reads.
+        reads: Vec<Reads>,
     },
     /// By evaluating the query again.
     Reevaluated {
@@ -116,7 +114,7 @@ struct Entry {
 enum Runner {
     Seeding(Seeding),
     Live {
-        reads: Reads,
+        reads: Arc<[Reads]>,
         view: Box<View>,
         /// Position of the snapshot it was seeded from.
         seeded_at: Offset,
@@ -128,15 +126,9 @@ enum Runner {
     Failed(Mode),
 }
 
-#[derive(Clone)]
-struct Reads {
-    /// In key form.
-    table: TableName,
-    columns: Arc<[Column]>,
-}
-
 struct Seeding {
-    reads: Reads,
+    /// The tables in key form.
+    reads: Arc<[Reads]>,
     /// Changes from here on are in `changes`.
     from: Offset,
     /// Changes by the position of the world with them in it.
@@ -222,8 +214,9 @@ impl Engine {
     /// [`Engine::reseeds`] the first time); a re-evaluated one becomes due at once.
     pub fn add(&mut self, id: ViewId, schema: impl Into<Arc<LiveSchema>>, kind: Kind) {
         let (runner, mode) = match kind {
-            Kind::Incremental { table, columns } => {
-                let reads = Reads { table: table.key(), columns: columns.into() };
+            Kind::Incremental { reads } => {
+                let keyed = |reads: Reads| Reads { table: reads.table.key(), ..reads };
+                let reads = reads.into_iter().map(keyed).collect();
                 (Runner::Seeding(Seeding::new(reads, self.position, 0, false)), Mode::Incremental)
             }
             Kind::Reevaluated { tables, clock } => {
@@ -266,8 +259,9 @@ impl Engine {
             seeding.wanted = true;
             seeding.attempts += 1;
             if seeding.attempts >= SEED_ATTEMPTS_MAX {
-                let (table, attempts) = (seeding.reads.table.clone(), seeding.attempts);
-                self.fail(id, ViewError::SeedTooSlow { table, attempts });
+                let names: Vec<_> = seeding.reads.iter().map(|reads| reads.table.to_string()).collect();
+                let (tables, attempts) = (names.join(", "), seeding.attempts);
+                self.fail(id, ViewError::SeedTooSlow { tables, attempts });
             }
             return;
         }
@@ -280,7 +274,7 @@ impl Engine {
         if let Err(error) = caught_up {
             return self.fail(id, error);
         }
-        let (reads, attempts) = (seeding.reads.clone(), seeding.attempts);
+        let (reads, attempts) = (Arc::clone(&seeding.reads), seeding.attempts);
         let runner = Runner::Live { reads, view, seeded_at: position, fresh: true, attempts };
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.runner = runner;
@@ -459,7 +453,7 @@ impl Engine {
 }
 
 impl Seeding {
-    fn new(reads: Reads, from: Offset, attempts: u32, wanted: bool) -> Seeding {
+    fn new(reads: Arc<[Reads]>, from: Offset, attempts: u32, wanted: bool) -> Seeding {
         Seeding { reads, from, changes: Vec::new(), bytes: 0, wanted, attempts }
     }
 
@@ -481,6 +475,11 @@ impl Seeding {
             self.from = end;
         }
     }
+}
+
+/// True if the table is read.
+fn names(reads: &[Reads], table: &TableName) -> bool {
+    reads.iter().any(|reads| reads.table == *table)
 }
 
 impl Entry {
@@ -508,10 +507,10 @@ impl Entry {
         limits: &ViewLimits,
     ) -> Result<(), ViewError> {
         match &mut self.runner {
-            Runner::Seeding(seeding) if seeding.reads.table == *table => {
+            Runner::Seeding(seeding) if names(&seeding.reads, table) => {
                 seeding.keep(end, change, limits.buffer_bytes_max);
             }
-            Runner::Live { reads, view, seeded_at, .. } if reads.table == *table && end > *seeded_at => {
+            Runner::Live { reads, view, seeded_at, .. } if end > *seeded_at && names(reads, table) => {
                 view.apply(change)?;
             }
             Runner::Reevaluated(runner) if runner.tables.contains(table) => runner.changed_at = end,
@@ -528,9 +527,10 @@ impl Entry {
     ) -> Result<(), ViewError> {
         let name = || change.table.clone();
         match &mut self.runner {
-            Runner::Seeding(Seeding { reads, .. }) | Runner::Live { reads, .. } if reads.table == *table => {
+            Runner::Seeding(Seeding { reads, .. }) | Runner::Live { reads, .. } if names(reads, table) => {
                 let new = still_there(change)?;
-                for column in reads.columns.iter() {
+                let read = reads.iter().filter(|reads| reads.table == *table);
+                for column in read.flat_map(|reads| &reads.columns) {
                     let Some(index) = new.index_of(&column.name) else {
                         let column = column.name.to_string();
                         return Err(ViewError::ColumnDropped { table: name(), column });
@@ -555,7 +555,7 @@ impl Entry {
     fn step(&mut self, position: Offset) -> Result<Step, ViewError> {
         match &mut self.runner {
             Runner::Live { reads, view, attempts, .. } if view.needs_reseed().is_some() => {
-                let seeding = Seeding::new(reads.clone(), position, *attempts, true);
+                let seeding = Seeding::new(Arc::clone(reads), position, *attempts, true);
                 self.runner = Runner::Seeding(seeding);
                 Ok(Step::Nothing)
             }

@@ -25,6 +25,28 @@ pub enum ViewError {
         /// What it may have.
         max: usize,
     },
+    /// A write met too many rows of a join's other side.
+    #[error(
+        "a write made {pairs} pairs in a join of this query, at most {max} are allowed; \
+         join by a key that fewer rows share, or shorten the time range"
+    )]
+    FanOut {
+        /// What it made, at least.
+        pairs: usize,
+        /// What it may make.
+        max: usize,
+    },
+    /// All views together outgrew `views.state_total_bytes_max`.
+    #[error(
+        "all live queries together keep about {bytes} bytes up to date, at most {max} are allowed, and this one \
+         keeps the most; shorten its time range, group by fewer keys, or raise views.state_total_bytes_max"
+    )]
+    TotalOverflow {
+        /// What they would need.
+        bytes: usize,
+        /// What they may have.
+        max: usize,
+    },
     /// The table that it reads is gone.
     #[error("the table {table} was dropped; subscribe again once it exists")]
     TableDropped {
@@ -61,15 +83,25 @@ pub enum ViewError {
     },
     /// Rows came faster than the table could be read, again and again.
     #[error(
-        "{table} changes faster than this query can read its past ({attempts} attempts); \
+        "{tables} changes faster than this query can read its past ({attempts} attempts); \
          shorten its time range, or raise views.buffer_bytes_max"
     )]
     SeedTooSlow {
-        /// The table.
-        table: TableName,
+        /// The tables.
+        tables: String,
         /// How often it was tried.
         attempts: u32,
     },
+}
+
+impl ViewError {
+    /// True if the query is too large to be kept up to date by changes, and may be run again instead.
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            ViewError::Overflow { .. } | ViewError::FanOut { .. } | ViewError::TotalOverflow { .. }
+        )
+    }
 }
 
 impl From<arrow::error::ArrowError> for ViewError {

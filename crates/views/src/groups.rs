@@ -14,13 +14,16 @@ use arrow::{
 };
 
 use crate::{
-    AggFunction, Aggregate, ExprRef, LiveSchema, Row, ViewError,
+    AggFunction, Aggregate, ExprRef, Row, ViewError,
     aggregate::{AggregateState, Signs},
     cells::{column_of, is_supported, rows_of},
     keys,
     top::Top,
-    view::{Delta, evaluate},
+    view::evaluate,
 };
+
+/// What became of a group: the row that was shown, and the row that is.
+pub(crate) type Turn = (Option<Row>, Option<Row>);
 
 /// An argument, shared by the aggregates that take it.
 struct Argument {
@@ -52,8 +55,6 @@ pub(crate) struct Groups {
     slots: Vec<Slot>,
     free: Vec<u32>,
     dirty: Vec<u32>,
-    top: Top,
-    schema: Arc<LiveSchema>,
     lost: bool,
 }
 
@@ -66,7 +67,6 @@ impl Groups {
         having: Option<&ExprRef>,
         empty: &RecordBatch,
         retracts: bool,
-        top: Top,
     ) -> Result<Groups, ViewError> {
         let mut fields = Vec::new();
         for (index, key) in keys.iter().enumerate() {
@@ -111,8 +111,6 @@ impl Groups {
             slots: Vec::new(),
             free: Vec::new(),
             dirty: Vec::new(),
-            schema: Arc::clone(top.schema()),
-            top,
             lost: false,
         };
         if keys.is_empty() {
@@ -175,22 +173,23 @@ impl Groups {
         }
     }
 
-    /// What changed since the last call.
-    pub(crate) fn collect(&mut self) -> Result<Delta, ViewError> {
+    /// What changed since the last call; nothing once it [is lost](Groups::is_lost).
+    pub(crate) fn collect(&mut self) -> Result<Vec<Turn>, ViewError> {
         let dirty = std::mem::take(&mut self.dirty);
         let present = |slot: &Slot| slot.rows > 0 || self.keys.is_empty();
         let (full, empty): (Vec<u32>, Vec<u32>) =
             dirty.iter().copied().partition(|&slot| present(&self.slots[slot as usize]));
         self.lost |= full.iter().any(|&slot| self.aggregates.iter().any(|a| a.lost(slot as usize)));
         if self.lost {
-            return Ok(Delta::default());
+            return Ok(Vec::new());
         }
         let rows = self.output(&full)?;
+        let mut turns = Vec::new();
         for (&slot, row) in full.iter().zip(rows) {
-            self.show(slot, row);
+            turns.extend(self.show(slot, row));
         }
         for slot in empty {
-            self.show(slot, None);
+            turns.extend(self.show(slot, None));
             if self.slots[slot as usize].held == 0 {
                 self.forget(slot);
             }
@@ -198,7 +197,17 @@ impl Groups {
         for slot in dirty {
             self.slots[slot as usize].dirty = false;
         }
-        Ok(self.top.take())
+        Ok(turns)
+    }
+
+    /// The rows that are shown.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Row> {
+        self.slots.iter().filter_map(|slot| slot.shown.as_ref())
+    }
+
+    /// What the projection sees: the keys, then the results of aggregates.
+    pub(crate) fn results(&self) -> &SchemaRef {
+        &self.results
     }
 
     /// True if a group's extreme went and the next one is not known.
@@ -211,8 +220,7 @@ impl Groups {
         let group = size_of::<Slot>() + 32 + self.keys.len() * (size_of::<nowcast_model::Value>() + 16);
         self.aggregates.iter().map(AggregateState::bytes).sum::<usize>()
             + self.slots.len() * group
-            + self.top.bytes()
-            + Top::bytes_of(&self.schema, self.index.len())
+            + Top::bytes_of(self.project.len(), self.index.len())
     }
 
     fn slot(&mut self, key: Row) -> u32 {
@@ -246,18 +254,12 @@ impl Groups {
         }
     }
 
-    fn show(&mut self, slot: u32, row: Option<Row>) {
+    fn show(&mut self, slot: u32, row: Option<Row>) -> Option<Turn> {
         let shown = &mut self.slots[slot as usize].shown;
         if *shown == row {
-            return;
+            return None;
         }
-        if let Some(old) = shown.take() {
-            self.top.remove(old);
-        }
-        if let Some(new) = &row {
-            self.top.insert(Arc::clone(new));
-        }
-        *shown = row;
+        Some((std::mem::replace(shown, row.clone()), row))
     }
 
     /// The output rows of some slots; `None` where `having` is not true.

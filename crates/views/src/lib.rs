@@ -13,12 +13,17 @@ mod cells;
 mod engine;
 mod error;
 mod exact;
+mod flow;
 mod groups;
+mod join;
 mod keys;
 mod limits;
 mod live;
 mod plan;
 mod rows;
+mod select;
+mod shelf;
+mod source;
 mod tables;
 mod top;
 mod view;
@@ -37,5 +42,6 @@ pub use live::{Changes, Key, LiveColumn, LiveSchema, LiveTable, Row};
 pub use plan::{
     AggFunction, Aggregate, Body, Bound, Direction, Expr, ExprRef, Hints, OutputColumn, ViewPlan, Window,
 };
+pub use source::{Branch, Flow, Join, JoinKind, Leaf, Reads, Select, Source};
 pub use tables::{LiveTables, Mode, Moment, Published, ViewId, ViewState};
 pub use view::View;

@@ -6,12 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Field, Schema};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use nowcast_model::{Tick, Value};
 
 use crate::{
-    AggFunction, Aggregate, Body, ExprRef, Row, ViewError, ViewPlan, Window,
+    AggFunction, Aggregate, Body, ExprRef, Flow, Join, JoinKind, Row, Select, Source, ViewError, ViewPlan,
+    Window,
     cells::{column_of, rows_of},
 };
 
@@ -24,29 +25,27 @@ pub struct Expected {
     pub truncated: bool,
 }
 
-/// Evaluates `plan` over `rows`: all the table's rows at a position, in the plan's input form.
+/// Evaluates `plan` over all rows that its tables have at a position: a batch for each of
+/// [`crate::Flow::leaves`], in the leaf's form.
 ///
 /// # Errors
 /// An expression failed.
 pub fn evaluate(
     plan: &ViewPlan,
-    rows: &RecordBatch,
+    leaves: &[RecordBatch],
     tick: Tick,
     rows_max: usize,
 ) -> Result<Expected, ViewError> {
-    let mut passed = Vec::new();
-    for index in 0..rows.num_rows() {
-        let row = rows.slice(index, 1);
-        let filtered = plan.filter.as_ref().map_or(Ok(true), |filter| is_true(filter, &row))?;
-        if filtered && plan.window.is_none_or(|window| is_inside(window, &row, tick)) {
-            passed.push(row);
-        }
-    }
+    let passed = flow(&plan.flow, &mut leaves.iter(), tick)?;
+    let having = plan.having.as_ref();
     let mut output = match &plan.body {
         Body::Rows { project } => {
             passed.iter().map(|row| project_one(project, row)).collect::<Result<Vec<_>, _>>()?
         }
-        Body::Groups { keys, aggregates, project } => groups(plan, rows, &passed, keys, aggregates, project)?,
+        Body::Groups { keys, aggregates, project } => {
+            let made = groups(&plan.flow.input, &passed, keys, aggregates, having)?;
+            made.iter().map(|row| project_one(project, row)).collect::<Result<Vec<_>, _>>()?
+        }
     };
     let schema = plan.live_schema();
     output.sort_by(|a, b| schema.compare(a, b));
@@ -54,6 +53,109 @@ pub fn evaluate(
     let truncated = output.len() > rows_max;
     output.truncate(rows_max);
     Ok(Expected { rows: output, truncated })
+}
+
+/// The rows of a flow, one by one.
+fn flow(flow: &Flow, leaves: &mut Leaves<'_>, tick: Tick) -> Result<Vec<RecordBatch>, ViewError> {
+    let mut passed = Vec::new();
+    for row in source(flow, leaves, tick)? {
+        let filtered = flow.filter.as_ref().map_or(Ok(true), |filter| is_true(filter, &row))?;
+        if filtered && flow.window.is_none_or(|window| is_inside(window, &row, tick)) {
+            passed.push(row);
+        }
+    }
+    Ok(passed)
+}
+
+type Leaves<'a> = std::slice::Iter<'a, RecordBatch>;
+
+fn source(at: &Flow, leaves: &mut Leaves<'_>, tick: Tick) -> Result<Vec<RecordBatch>, ViewError> {
+    match &at.source {
+        Source::Table(_) => {
+            let Some(rows) = leaves.next() else { return Ok(Vec::new()) };
+            Ok((0..rows.num_rows()).map(|index| rows.slice(index, 1)).collect())
+        }
+        Source::Join(made) => {
+            let left = flow(&made.sides[0], leaves, tick)?;
+            let right = flow(&made.sides[1], leaves, tick)?;
+            join(made, &left, &right)
+        }
+        Source::Union(branches) => {
+            let mut all = Vec::new();
+            for branch in branches {
+                for row in flow(&branch.flow, leaves, tick)? {
+                    let columns = match &branch.project {
+                        Some(project) => project.iter().map(|e| e.eval(&row)).collect::<Result<_, _>>()?,
+                        None => row.columns().to_vec(),
+                    };
+                    all.push(named(&at.input, columns)?);
+                }
+            }
+            Ok(all)
+        }
+        Source::Select(select) => {
+            let Select { flow: inner, keys, aggregates, having, project } = &**select;
+            let passed = flow(inner, leaves, tick)?;
+            let made = groups(&inner.input, &passed, keys, aggregates, having.as_ref())?;
+            let columns = |row| project.iter().map(|e| e.eval(row)).collect::<Result<Vec<_>, _>>();
+            made.iter().map(|row| named(&at.input, columns(row)?)).collect()
+        }
+    }
+}
+
+/// A row of columns, under the names of `schema`.
+fn named(schema: &SchemaRef, columns: Vec<ArrayRef>) -> Result<RecordBatch, ViewError> {
+    let fields = columns.iter().zip(schema.fields());
+    let fields = fields.map(|(column, field)| Field::new(field.name(), column.data_type().clone(), true));
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+/// Each left row with each right row.
+fn join(join: &Join, left: &[RecordBatch], right: &[RecordBatch]) -> Result<Vec<RecordBatch>, ViewError> {
+    let whole = Join { kind: JoinKind::Full, ..join.clone() }.schema();
+    let pair = |left: &RecordBatch, right: &RecordBatch| {
+        named(&whole, [left.columns().to_vec(), right.columns().to_vec()].concat())
+    };
+    let nulls = |flow: &Flow| {
+        let columns = flow.input.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+        named(&flow.input, columns.collect())
+    };
+    let meets = |left: &RecordBatch, right: &RecordBatch| -> Result<bool, ViewError> {
+        for [a, b] in &join.on {
+            let (a, b) = (one(a, left)?, one(b, right)?);
+            if a == Value::Null || a != b {
+                return Ok(false);
+            }
+        }
+        join.filter.as_ref().map_or(Ok(true), |filter| is_true(filter, &pair(left, right)?))
+    };
+    let mut rows = Vec::new();
+    let mut met = vec![false; right.len()];
+    for a in left {
+        let mut any = false;
+        for (b, met) in right.iter().zip(&mut met) {
+            if meets(a, b)? {
+                (any, *met) = (true, true);
+                if !matches!(join.kind, JoinKind::Semi | JoinKind::Anti) {
+                    rows.push(pair(a, b)?);
+                }
+            }
+        }
+        match join.kind {
+            JoinKind::Left | JoinKind::Full if !any => rows.push(pair(a, &nulls(&join.sides[1])?)?),
+            JoinKind::Semi if any => rows.push(a.clone()),
+            JoinKind::Anti if !any => rows.push(a.clone()),
+            _ => {}
+        }
+    }
+    for (b, met) in right.iter().zip(met) {
+        if !met && matches!(join.kind, JoinKind::Right | JoinKind::Full) {
+            rows.push(pair(&nulls(&join.sides[0])?, b)?);
+        }
+    }
+    Ok(rows)
 }
 
 /// Compares rows in order; doubles may differ by `tolerance`, a tiny part (1e-9) of the sum of magnitudes.
@@ -105,14 +207,14 @@ fn one(expr: &ExprRef, row: &RecordBatch) -> Result<Value, ViewError> {
     Ok(rows_of(&[expr.eval(row)?], 1)?[0][0].clone())
 }
 
+/// A row of keys and results for each group that `having` lets pass.
 fn groups(
-    plan: &ViewPlan,
-    rows: &RecordBatch,
+    input: &SchemaRef,
     passed: &[RecordBatch],
     keys: &[ExprRef],
     aggregates: &[Aggregate],
-    project: &[ExprRef],
-) -> Result<Vec<Row>, ViewError> {
+    having: Option<&ExprRef>,
+) -> Result<Vec<RecordBatch>, ViewError> {
     let mut groups: BTreeMap<Vec<Value>, Vec<&RecordBatch>> = BTreeMap::new();
     if keys.is_empty() {
         groups.insert(Vec::new(), Vec::new());
@@ -121,7 +223,7 @@ fn groups(
         let key = keys.iter().map(|key| one(key, row)).collect::<Result<Vec<_>, _>>()?;
         groups.entry(key).or_default().push(row);
     }
-    let empty = rows.slice(0, 0);
+    let empty = RecordBatch::new_empty(Arc::clone(input));
     let mut output = Vec::new();
     for (key, members) in groups {
         let mut fields = Vec::new();
@@ -142,8 +244,8 @@ fn groups(
         }
         let options = RecordBatchOptions::new().with_row_count(Some(1));
         let results = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?;
-        if plan.having.as_ref().map_or(Ok(true), |having| is_true(having, &results))? {
-            output.push(project_one(project, &results)?);
+        if having.map_or(Ok(true), |having| is_true(having, &results))? {
+            output.push(results);
         }
     }
     Ok(output)

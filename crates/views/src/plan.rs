@@ -1,8 +1,10 @@
-//! What a view computes: a plan over one table, made by `query`, run by [`crate::View`].
+//! What a view computes: a plan, made by `query`, run by [`crate::View`].
 //!
 //! ```text
-//! change ─► columns ─► filter ─► window (against the tick) ─► body ─► having ─► project ─► order, limit ─► live table
+//! source ─► filter ─► window (against the tick) ─► body ─► having ─► project ─► order, limit ─► live table
 //! ```
+//!
+//! The source is a table, or what joins, unions and subqueries make of several ([`crate::Source`]).
 
 use std::{
     fmt,
@@ -12,13 +14,9 @@ use std::{
     },
 };
 
-use arrow::{
-    array::{ArrayRef, RecordBatch},
-    datatypes::SchemaRef,
-};
-use nowcast_model::{Column, ColumnType, TableName, TableSchema};
+use arrow::array::{ArrayRef, RecordBatch};
 
-use crate::{Kind, LiveColumn, LiveSchema, ViewError};
+use crate::{Flow, Kind, LiveColumn, LiveSchema, ViewError};
 
 /// A deterministic expression: columns in, a column of the same length out. `query` implements it over
 /// DataFusion's physical expressions. It never reads a clock: `now()` is in the plan's [`Window`], or the
@@ -41,17 +39,8 @@ pub type OutputColumn = LiveColumn;
 /// What a view computes.
 #[derive(Clone)]
 pub struct ViewPlan {
-    /// The table it reads.
-    pub table: TableName,
-    /// The table's columns that the plan needs, as indices into `TableSchema::columns`.
-    pub columns: Vec<usize>,
-    /// The Arrow schema of the input batches: `columns` in that order with the table's names and types, then
-    /// `_seq` (`UInt64`). See [`ViewPlan::input_schema`].
-    pub input: SchemaRef,
-    /// Over the input, to Boolean: rows for which it is not true are dropped.
-    pub filter: Option<ExprRef>,
-    /// A range of time that slides with the tick.
-    pub window: Option<Window>,
+    /// The rows that it is made of.
+    pub flow: Flow,
     /// What is made of the rows that pass.
     pub body: Body,
     /// The columns that the body's `project` yields, in order.
@@ -70,37 +59,6 @@ pub struct ViewPlan {
 }
 
 impl ViewPlan {
-    /// The input schema for `columns` of `table`.
-    pub fn input_schema(table: &TableSchema, columns: &[usize]) -> SchemaRef {
-        let stored = table.stored();
-        let seq = table.columns.len();
-        let fields: Vec<_> = columns.iter().chain([&seq]).map(|&index| stored.field(index).clone()).collect();
-        Arc::new(arrow::datatypes::Schema::new(fields))
-    }
-
-    /// Where `table` has the columns that the plan needs, then `_seq`: it may have lost others since it was planned.
-    ///
-    /// # Errors
-    /// One of them is gone, or has another type.
-    pub fn places_in(&self, table: &TableSchema) -> Result<Vec<usize>, ViewError> {
-        let mut places = Vec::with_capacity(self.columns.len() + 1);
-        for field in &self.input.fields()[..self.columns.len()] {
-            let (name, column) = (|| table.name.clone(), field.name());
-            let Some(place) = table.index_of(column) else {
-                return Err(ViewError::ColumnDropped { table: name(), column: column.clone() });
-            };
-            let now = table.columns[place].ty;
-            match ColumnType::from_arrow(field.data_type()) {
-                Some(was) if was != now => {
-                    return Err(ViewError::ColumnRetyped { table: name(), column: column.clone(), was, now });
-                }
-                _ => places.push(place),
-            }
-        }
-        places.push(table.columns.len());
-        Ok(places)
-    }
-
     /// How the live table looks that this plan fills.
     pub fn live_schema(&self) -> LiveSchema {
         LiveSchema {
@@ -113,12 +71,7 @@ impl ViewPlan {
 
     /// What to hand to [`crate::Engine::add`] for this plan.
     pub fn kind(&self) -> Kind {
-        let fields = &self.input.fields()[..self.columns.len()];
-        let columns = fields
-            .iter()
-            .filter_map(|field| Some(Column::new(field.name(), ColumnType::from_arrow(field.data_type())?)))
-            .collect();
-        Kind::Incremental { table: self.table.clone(), columns }
+        Kind::Incremental { reads: self.flow.reads() }
     }
 }
 
@@ -147,7 +100,7 @@ pub struct Bound {
 pub enum Body {
     /// Each row by itself.
     Rows {
-        /// Over the input: the output columns, `_seq` among them (it is the key).
+        /// Over the input: the output columns, those that tell rows apart among them (they are the key).
         project: Vec<ExprRef>,
     },
     /// Rows grouped by keys. Without keys there is exactly one group, which exists without rows, too.

@@ -77,11 +77,6 @@ impl Top {
         }
     }
 
-    /// What the rows look like.
-    pub(crate) fn schema(&self) -> &Arc<LiveSchema> {
-        &self.schema
-    }
-
     /// Rows that are kept at most; `None` without a bound.
     pub(crate) fn kept_max(&self) -> Option<usize> {
         self.spare_max.map(|spare| self.shown_max + spare)
@@ -176,13 +171,14 @@ impl Top {
     }
 
     /// Bytes that `rows` rows take in sets like these.
-    pub(crate) fn bytes_of(schema: &LiveSchema, rows: usize) -> usize {
-        rows * (schema.columns.len() * size_of::<nowcast_model::Value>() + 96)
+    pub(crate) fn bytes_of(columns: usize, rows: usize) -> usize {
+        rows * (columns * size_of::<nowcast_model::Value>() + 96)
     }
 
     /// Bytes of state, by estimate.
     pub(crate) fn bytes(&self) -> usize {
-        Top::bytes_of(&self.schema, self.inside.len() + self.outside.len() + self.touched.len())
+        let rows = self.inside.len() + self.outside.len() + self.touched.len();
+        Top::bytes_of(self.schema.columns.len(), rows)
     }
 
     fn touch(&mut self, ranked: &Ranked, shown: bool) {

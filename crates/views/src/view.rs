@@ -1,9 +1,10 @@
 //! A plan with its state.
 //!
-//! **How rows go.** A batch is cut to the plan's columns and filtered; rows that the window will never hold are
-//! dropped; the body *prepares* the rest (group numbers and arguments, or output columns); what is inside now
-//! is applied, what enters later or leaves later is kept in panes as prepared, and applied or taken back at its
-//! tick. Nothing is evaluated twice.
+//! **How rows go.** The source turns changes and ticks into rows that came and went: of a table they are the
+//! change's own columns, otherwise what joins, unions and subqueries make of it ([`crate::flow`]). They are
+//! filtered; rows that the window will never hold are dropped; the body *prepares* the rest (group numbers and
+//! arguments, or output columns); what is inside now is applied, what enters later or leaves later is kept in
+//! panes as prepared, and applied or taken back at its tick. Nothing is evaluated twice.
 //!
 //! **The cheap path and its end.** Where rows only come, a minimum is one value and the first rows of an order
 //! are a short list. When a row goes that these need ([`View::needs_reseed`]), the view has to be filled anew
@@ -16,11 +17,12 @@ use arrow::{
     compute::{cast, filter_record_batch},
     datatypes::{DataType, TimeUnit, TimestampMicrosecondType},
 };
-use nowcast_model::{RowChange, TableSchema, Tick, Version, Weights};
+use nowcast_model::{RowChange, Tick, Version};
 
 use crate::{
     Body, ExprRef, Key, LiveSchema, LiveTable, Row, ViewError, ViewLimits, ViewPlan,
     aggregate::Signs,
+    flow::{self, Event, Moved, Node},
     groups::{Groups, evaluate_mask},
     rows::Rows,
     top::Top,
@@ -32,18 +34,21 @@ pub struct View {
     plan: Arc<ViewPlan>,
     schema: Arc<LiveSchema>,
     state_bytes_max: usize,
+    node: Node,
+    /// True if a change has to say which table it is of.
+    is_routed: bool,
+    /// True if subqueries tell once a moment what became of their groups.
+    settles: bool,
     panes: Option<Panes>,
     body: BodyState,
     /// True if something happened since the last publication.
     moved: bool,
     reseed: Option<&'static str>,
-    /// Where the table has the plan's columns and `_seq`, in the form of the last change.
-    places: Option<(Arc<TableSchema>, Vec<usize>)>,
 }
 
 enum BodyState {
     Rows(Box<Rows>),
-    Groups(Box<Groups>),
+    Groups(Box<Groups>, Box<Top>),
 }
 
 /// What a moment changes in a live table.
@@ -77,11 +82,10 @@ impl View {
     pub fn new(plan: Arc<ViewPlan>, limits: &ViewLimits) -> Result<View, ViewError> {
         let schema = Arc::new(plan.live_schema());
         check(&plan)?;
-        let empty = RecordBatch::new_empty(Arc::clone(&plan.input));
-        if let Some(filter) = &plan.filter {
-            evaluate_mask(filter, &empty)?;
-        }
-        let expires = plan.window.is_some_and(|window| window.lower.is_some());
+        let flow = &plan.flow;
+        flow::check(flow)?;
+        let empty = RecordBatch::new_empty(Arc::clone(&flow.input));
+        let node = Node::new(flow, &mut 0)?;
         let body = match &plan.body {
             Body::Rows { project } => {
                 let top = Top::new(Arc::clone(&schema), limits, false);
@@ -89,20 +93,22 @@ impl View {
             }
             Body::Groups { keys, aggregates, project } => {
                 let top = Top::new(Arc::clone(&schema), limits, true);
-                let retracts = expires || plan.hints.retracts();
+                let retracts = !flow.only_inserts() || plan.hints.retracts();
                 let having = plan.having.as_ref();
-                let groups = Groups::new(keys, aggregates, project, having, &empty, retracts, top)?;
-                BodyState::Groups(Box::new(groups))
+                let groups = Groups::new(keys, aggregates, project, having, &empty, retracts)?;
+                BodyState::Groups(Box::new(groups), Box::new(top))
             }
         };
         Ok(View {
             schema,
             state_bytes_max: limits.state_bytes_max,
-            panes: plan.window.map(Panes::new),
+            is_routed: !matches!(node, Node::Table(_)),
+            settles: Node::changes(flow),
+            node,
+            panes: flow.window.map(|window| Panes::new(window, Node::changes(flow))),
             body,
             moved: true,
             reseed: None,
-            places: None,
             plan,
         })
     }
@@ -117,33 +123,24 @@ impl View {
         &self.schema
     }
 
-    /// Takes in rows of a snapshot, in the plan's input form (its columns, then `_seq`). Call
-    /// [`View::tick`] first. Rows that cannot be within the window may be left out.
+    /// Takes in rows of a snapshot for a leaf ([`crate::Flow::leaves`]) of the plan, in the leaf's form (its
+    /// columns, then `_seq`). Call [`View::tick`] first. Rows that cannot be within the leaf's window may be left
+    /// out.
     ///
     /// # Errors
     /// An expression failed, or the state outgrew its bound: give up.
-    pub fn seed(&mut self, rows: &RecordBatch) -> Result<(), ViewError> {
-        self.take_in(rows.clone(), None)
+    pub fn seed(&mut self, leaf: usize, rows: &RecordBatch) -> Result<(), ViewError> {
+        self.take(Event::Seed(leaf, rows))
     }
 
-    /// Takes in a change of the plan's table, in the table's stored form.
+    /// Takes in a change of a table, in the table's stored form. One that the plan does not read is ignored if
+    /// it reads several, and must not come if it reads one.
     ///
     /// # Errors
     /// As [`View::seed`].
     pub fn apply(&mut self, change: &RowChange) -> Result<(), ViewError> {
-        if self.places.as_ref().is_none_or(|(of, _)| !Arc::ptr_eq(of, &change.schema)) {
-            self.places = Some((change.schema.clone(), self.plan.places_in(&change.schema)?));
-        }
-        let columns = self.places.as_ref().map_or(&[][..], |(_, places)| places);
-        let weights = match &change.weights {
-            Weights::Inserted => None,
-            Weights::Deleted => Some(vec![-1; change.rows.num_rows()]),
-            Weights::Mixed(weights) => Some(weights.clone()),
-        };
-        if weights.as_ref().is_some_and(|weights| weights.len() != change.rows.num_rows()) {
-            return Err(ViewError::Plan("a change has not one weight a row".into()));
-        }
-        self.take_in(change.rows.project(columns)?, weights)
+        let table = self.is_routed.then(|| change.schema.name.key());
+        self.take(Event::Change(table.as_ref(), change))
     }
 
     /// Moves the clock; rows enter and leave the window. Never steps back.
@@ -151,16 +148,17 @@ impl View {
     /// # Errors
     /// As [`View::seed`].
     pub fn tick(&mut self, tick: Tick) -> Result<(), ViewError> {
-        let Some(panes) = &mut self.panes else { return Ok(()) };
-        for step in panes.tick(tick.us())? {
-            self.moved = true;
-            match step {
-                Move::Enter(chunk) => self.body.apply(&chunk, 1)?,
-                Move::Leave(chunk) => self.body.apply(&chunk, -1)?,
-                Move::Forget(chunk) => self.body.release(&chunk),
+        if let Some(panes) = &mut self.panes {
+            for step in panes.tick(tick.us())? {
+                self.moved = true;
+                match step {
+                    Move::Enter(chunk) => self.body.apply(&chunk, 1)?,
+                    Move::Leave(chunk) => self.body.apply(&chunk, -1)?,
+                    Move::Forget(chunk) => self.body.release(&chunk),
+                }
             }
         }
-        self.check_bytes()
+        self.take(Event::Tick(tick))
     }
 
     /// Puts what changed since the last call into `table`, as of `version`. True if rows of it changed.
@@ -183,10 +181,22 @@ impl View {
             self.moved = false;
             return Ok(Delta::default());
         }
+        if self.settles {
+            self.take(Event::Settle)?;
+        }
         self.moved = false;
+        if let BodyState::Rows(rows) = &self.body
+            && rows.is_starved()
+        {
+            self.fill()?;
+        }
         let delta = match &mut self.body {
-            BodyState::Groups(groups) => {
-                let delta = groups.collect()?;
+            BodyState::Groups(groups, top) => {
+                for (old, new) in groups.collect()? {
+                    old.into_iter().for_each(|row| top.remove(row));
+                    new.into_iter().for_each(|row| top.insert(row));
+                }
+                let delta = top.take();
                 if groups.is_lost() {
                     self.plan.hints.set_retracts();
                     self.reseed = Some("a row that held a minimum or maximum went");
@@ -194,14 +204,6 @@ impl View {
                 delta
             }
             BodyState::Rows(rows) => {
-                if rows.is_starved()
-                    && let Some(panes) = self.panes.as_ref().filter(|p| p.keeps_all_inside())
-                {
-                    rows.clear();
-                    for chunk in panes.inside() {
-                        rows.apply(&chunk.columns, chunk.rows, chunk.signs(1))?;
-                    }
-                }
                 if rows.is_starved() {
                     self.reseed = Some("more rows went than were kept in reserve");
                 }
@@ -210,6 +212,26 @@ impl View {
         };
         self.check_bytes()?;
         Ok(delta)
+    }
+
+    /// Fills the first rows anew from what the view has, if it has all.
+    fn fill(&mut self) -> Result<(), ViewError> {
+        let BodyState::Rows(rows) = &mut self.body else { return Ok(()) };
+        match &self.panes {
+            Some(panes) if panes.keeps_all_inside() => {
+                rows.clear();
+                for chunk in panes.inside()? {
+                    rows.apply(&chunk.columns, chunk.rows, chunk.signs(1))?;
+                }
+            }
+            Some(_) => {}
+            None => {
+                let Some(content) = self.node.content()? else { return Ok(()) };
+                rows.clear();
+                content.into_iter().try_for_each(|moved| self.take_in(moved))?;
+            }
+        }
+        Ok(())
     }
 
     /// True if something happened since the last [`View::publish`].
@@ -226,23 +248,22 @@ impl View {
     pub fn state_bytes(&self) -> usize {
         let body = match &self.body {
             BodyState::Rows(rows) => rows.bytes(),
-            BodyState::Groups(groups) => groups.bytes(),
+            BodyState::Groups(groups, top) => groups.bytes() + top.bytes(),
         };
-        body + self.panes.as_ref().map_or(0, Panes::bytes)
+        body + self.node.bytes() + self.panes.as_ref().map_or(0, Panes::bytes)
     }
 
-    fn take_in(&mut self, rows: RecordBatch, weights: Option<Vec<i8>>) -> Result<(), ViewError> {
-        let fits = |(a, b): (&Arc<arrow::datatypes::Field>, &Arc<arrow::datatypes::Field>)| {
-            a.data_type() == b.data_type()
-        };
-        let (had, wanted) = (rows.schema(), &self.plan.input);
-        if had.fields().len() != wanted.fields().len() || !had.fields().iter().zip(wanted.fields()).all(fits)
-        {
-            return Err(ViewError::Plan("rows of other columns than planned".into()));
-        }
-        // Under the plan's own schema: a column's new spelling is no concern of expressions.
-        let rows = RecordBatch::try_new(Arc::clone(wanted), rows.columns().to_vec())?;
-        let (mut rows, mut weights) = match &self.plan.filter {
+    fn take(&mut self, event: Event<'_>) -> Result<(), ViewError> {
+        let mut moved = Vec::new();
+        self.node.take(event, &mut moved)?;
+        self.moved |= self.settles;
+        moved.into_iter().try_for_each(|moved| self.take_in(moved))?;
+        self.check_bytes()
+    }
+
+    fn take_in(&mut self, moved: Moved) -> Result<(), ViewError> {
+        let Moved { rows, weights } = moved;
+        let (mut rows, mut weights) = match &self.plan.flow.filter {
             Some(filter) => select(rows.clone(), weights, &evaluate_mask(filter, &rows)?)?,
             None => (rows, weights),
         };
@@ -252,10 +273,9 @@ impl View {
         let Some(panes) = &mut self.panes else {
             self.moved = true;
             let columns = self.body.prepare(&rows)?;
-            self.body.apply(&Chunk { columns, weights, rows: rows.num_rows() }, 1)?;
-            return self.check_bytes();
+            return self.body.apply(&Chunk { columns, weights, rows: rows.num_rows() }, 1);
         };
-        let column = self.plan.window.map_or(0, |window| window.column);
+        let column = self.plan.flow.window.map_or(0, |window| window.column);
         let spans = panes.spans(&times(rows.column(column))?);
         if spans.iter().any(Option::is_none) {
             let mask = spans.iter().map(|span| Some(span.is_some())).collect();
@@ -276,7 +296,7 @@ impl View {
                 self.body.apply(&arrival.chunk, 1)?;
             }
         }
-        self.check_bytes()
+        Ok(())
     }
 
     fn check_bytes(&self) -> Result<(), ViewError> {
@@ -289,25 +309,25 @@ impl BodyState {
     fn prepare(&mut self, input: &RecordBatch) -> Result<Vec<ArrayRef>, ViewError> {
         match self {
             BodyState::Rows(rows) => rows.prepare(input),
-            BodyState::Groups(groups) => groups.prepare(input),
+            BodyState::Groups(groups, _) => groups.prepare(input),
         }
     }
 
     fn apply(&mut self, chunk: &Chunk, sign: i64) -> Result<(), ViewError> {
         match self {
             BodyState::Rows(rows) => rows.apply(&chunk.columns, chunk.rows, chunk.signs(sign)),
-            BodyState::Groups(groups) => groups.apply(&chunk.columns, chunk.signs(sign)),
+            BodyState::Groups(groups, _) => groups.apply(&chunk.columns, chunk.signs(sign)),
         }
     }
 
     fn hold(&mut self, chunk: &Chunk) {
-        if let BodyState::Groups(groups) = self {
+        if let BodyState::Groups(groups, _) = self {
             groups.hold(&chunk.columns);
         }
     }
 
     fn release(&mut self, chunk: &Chunk) {
-        if let BodyState::Groups(groups) = self {
+        if let BodyState::Groups(groups, _) = self {
             groups.release(&chunk.columns);
         }
     }
@@ -330,16 +350,20 @@ pub(crate) fn evaluate(expr: &ExprRef, input: &RecordBatch) -> Result<ArrayRef, 
 }
 
 /// Times in microseconds. Nanoseconds are cut off, as everywhere.
-fn times(column: &ArrayRef) -> Result<TimestampMicrosecondArray, ViewError> {
+pub(crate) fn times(column: &ArrayRef) -> Result<TimestampMicrosecondArray, ViewError> {
     let us = DataType::Timestamp(TimeUnit::Microsecond, None);
     let column = if *column.data_type() == us { Arc::clone(column) } else { cast(column, &us)? };
     Ok(column.as_primitive::<TimestampMicrosecondType>().clone())
 }
 
 /// Rows, and their weights if not all are +1.
-type Weighted = (RecordBatch, Option<Vec<i8>>);
+pub(crate) type Weighted = (RecordBatch, Option<Vec<i8>>);
 
-fn select(rows: RecordBatch, weights: Option<Vec<i8>>, mask: &BooleanArray) -> Result<Weighted, ViewError> {
+pub(crate) fn select(
+    rows: RecordBatch,
+    weights: Option<Vec<i8>>,
+    mask: &BooleanArray,
+) -> Result<Weighted, ViewError> {
     if mask.true_count() == rows.num_rows() {
         return Ok((rows, weights));
     }
@@ -352,13 +376,7 @@ fn select(rows: RecordBatch, weights: Option<Vec<i8>>, mask: &BooleanArray) -> R
 /// Checks the numbers in a plan against each other.
 fn check(plan: &ViewPlan) -> Result<(), ViewError> {
     let refuse = |what: &str| Err(ViewError::Plan(what.to_owned()));
-    let (inputs, outputs) = (plan.input.fields().len(), plan.output.len());
-    if inputs != plan.columns.len() + 1 {
-        return refuse("the input is not the columns and _seq");
-    }
-    if plan.window.is_some_and(|window| window.column >= inputs) {
-        return refuse("the window has no column");
-    }
+    let outputs = plan.output.len();
     let project = match &plan.body {
         Body::Rows { project } | Body::Groups { project, .. } => project.len(),
     };
@@ -369,7 +387,7 @@ fn check(plan: &ViewPlan) -> Result<(), ViewError> {
         return refuse("a key or an order names no output column");
     }
     match &plan.body {
-        Body::Rows { .. } if plan.key.is_empty() => refuse("rows have no key"),
+        Body::Rows { .. } if plan.key.is_empty() && !Node::changes(&plan.flow) => refuse("rows have no key"),
         Body::Rows { .. } if plan.having.is_some() => refuse("having without groups"),
         _ => Ok(()),
     }

@@ -13,10 +13,12 @@
 
 use std::collections::BTreeMap;
 
+use ahash::AHashMap;
 use arrow::{
     array::{Array, ArrayRef, UInt32Array},
     compute::{concat, take},
     datatypes::DataType,
+    row::{Row, RowConverter, SortField},
 };
 use nowcast_model::Tick;
 
@@ -59,17 +61,22 @@ impl Chunk {
         Ok(Chunk { columns, weights, rows: a.rows + b.rows })
     }
 
-    /// Bytes that the rows take, by estimate; a dictionary that is larger than the rows counts in full.
+    /// Bytes that the rows take, by estimate.
     fn bytes(&self) -> usize {
-        let column = |column: &ArrayRef| match column.data_type() {
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..) => {
-                column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
-            }
-            other => self.rows * other.primitive_width().unwrap_or(16),
-        };
         // An array costs a few hundred bytes, however few rows it has.
         let fixed = 256 * self.columns.len() + 128;
-        self.columns.iter().map(column).sum::<usize>() + self.weights.as_ref().map_or(0, Vec::len) + fixed
+        let columns = self.columns.iter().map(|column| column_bytes(column, self.rows)).sum::<usize>();
+        columns + self.weights.as_ref().map_or(0, Vec::len) + fixed
+    }
+}
+
+/// Bytes that a column takes, by estimate; a dictionary that is larger than the rows counts in full.
+pub(crate) fn column_bytes(column: &ArrayRef, rows: usize) -> usize {
+    match column.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..) => {
+            column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
+        }
+        other => rows * other.primitive_width().unwrap_or(16),
     }
 }
 
@@ -108,14 +115,17 @@ pub(crate) struct Panes {
     /// By the ticks at which they enter and leave.
     waiting: BTreeMap<(i64, i64), Pane>,
     bytes: usize,
+    /// True if two rows that differ may be one to their reader, now one and then the other: rows that came and
+    /// went must cancel before they enter or leave.
+    cancels: bool,
 }
 
 /// When a row enters and leaves.
 type Span = (i64, i64);
 
 impl Panes {
-    pub(crate) fn new(window: Window) -> Panes {
-        Panes { window, now: EVER, inside: BTreeMap::new(), waiting: BTreeMap::new(), bytes: 0 }
+    pub(crate) fn new(window: Window, cancels: bool) -> Panes {
+        Panes { window, now: EVER, inside: BTreeMap::new(), waiting: BTreeMap::new(), bytes: 0, cancels }
     }
 
     /// The ticks between which a row of time `us` is inside.
@@ -188,12 +198,17 @@ impl Panes {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let ((_, leave), pane) = entry.remove_entry();
             self.bytes -= pane.bytes().min(self.bytes);
+            let cancelled = pane.cancelled(self.cancels && leave > self.now)?;
+            let cancels = cancelled.is_some();
+            moves.extend(cancelled.into_iter().flatten().map(Move::Enter));
             for chunk in pane.chunks {
                 if leave <= self.now {
                     moves.push(Move::Forget(chunk));
                     continue;
                 }
-                moves.push(Move::Enter(chunk.clone()));
+                if !cancels {
+                    moves.push(Move::Enter(chunk.clone()));
+                }
                 if leave == NEVER {
                     moves.push(Move::Forget(chunk));
                 } else {
@@ -204,9 +219,14 @@ impl Panes {
         while let Some(entry) = self.inside.first_entry().filter(|entry| *entry.key() <= self.now) {
             let pane = entry.remove();
             self.bytes -= pane.bytes().min(self.bytes);
+            let cancelled = pane.cancelled(self.cancels)?;
+            let cancels = cancelled.is_some();
+            moves.extend(cancelled.into_iter().flatten().map(Move::Leave));
             // The last that came goes first; see `Rows::apply`.
             for chunk in pane.chunks.into_iter().rev() {
-                moves.push(Move::Leave(chunk.clone()));
+                if !cancels {
+                    moves.push(Move::Leave(chunk.clone()));
+                }
                 moves.push(Move::Forget(chunk));
             }
         }
@@ -219,8 +239,15 @@ impl Panes {
     }
 
     /// The rows that are inside and will leave; in a window with a lower bound all that are inside.
-    pub(crate) fn inside(&self) -> impl Iterator<Item = &Chunk> {
-        self.inside.values().flat_map(|pane| &pane.chunks)
+    pub(crate) fn inside(&self) -> Result<Vec<Chunk>, ViewError> {
+        let mut chunks = Vec::new();
+        for pane in self.inside.values() {
+            match pane.cancelled(self.cancels)? {
+                Some(cancelled) => chunks.extend(cancelled),
+                None => chunks.extend(pane.chunks.iter().cloned()),
+            }
+        }
+        Ok(chunks)
     }
 
     /// Bytes of state, by estimate.
@@ -247,5 +274,43 @@ impl Pane {
 
     fn bytes(&self) -> usize {
         self.chunks.iter().map(Chunk::bytes).sum()
+    }
+
+    /// The pane's rows, each once, without those that came and went; `None` if that does not apply or none went.
+    fn cancelled(&self, applies: bool) -> Result<Option<Vec<Chunk>>, ViewError> {
+        if !applies || self.chunks.iter().all(|chunk| chunk.weights.is_none()) {
+            return Ok(None);
+        }
+        let [first, ..] = &self.chunks[..] else { return Ok(None) };
+        if first.columns.is_empty() {
+            return Ok(None);
+        }
+        let fields = first.columns.iter().map(|column| SortField::new(column.data_type().clone()));
+        let converter = RowConverter::new(fields.collect())?;
+        let mut encoded = Vec::with_capacity(self.chunks.len());
+        for chunk in &self.chunks {
+            encoded.push(converter.convert_columns(&chunk.columns)?);
+        }
+        let mut counts: AHashMap<Row<'_>, (usize, u32, i64)> = AHashMap::new();
+        for (at, (chunk, rows)) in self.chunks.iter().zip(&encoded).enumerate() {
+            for (row, encoded) in rows.iter().enumerate() {
+                let weight = chunk.weights.as_ref().map_or(1, |weights| i64::from(weights[row]));
+                counts.entry(encoded).or_insert((at, row as u32, 0)).2 += weight;
+            }
+        }
+        let mut kept: Vec<Vec<(u32, i8)>> = vec![Vec::new(); self.chunks.len()];
+        for (at, row, weight) in counts.into_values() {
+            let weights = (0..weight.abs()).map(|_| (row, weight.signum() as i8));
+            kept[at].extend(weights);
+        }
+        let mut chunks = Vec::new();
+        for (chunk, mut kept) in self.chunks.iter().zip(kept).filter(|(_, kept)| !kept.is_empty()) {
+            kept.sort_unstable();
+            let rows: UInt32Array = kept.iter().map(|(row, _)| *row).collect();
+            let mut chunk = chunk.select(&rows)?;
+            chunk.weights = Some(kept.into_iter().map(|(_, weight)| weight).collect());
+            chunks.push(chunk);
+        }
+        Ok(Some(chunks))
     }
 }

@@ -5,11 +5,16 @@
 //! table that it reads changed, or at every tick if it names the clock. Either way the answer is that of the
 //! batch query; the reason for the choice is told.
 
+mod body;
+mod explain;
 mod expr;
+mod join;
 mod keyed;
 mod output;
+mod parts;
 mod plan;
 mod seed;
+mod tree;
 mod window;
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
@@ -43,7 +48,7 @@ pub struct LiveQuery {
 /// How a query is kept up to date.
 #[derive(Clone)]
 pub enum LiveMode {
-    /// By the changes of its one table.
+    /// By the changes of its tables.
     Incremental {
         /// What to compute.
         plan: Arc<ViewPlan>,
@@ -97,7 +102,11 @@ impl LiveQuery {
     /// The tables that it reads.
     pub fn tables(&self) -> Vec<TableName> {
         match &self.mode {
-            LiveMode::Incremental { plan } => vec![plan.table.clone()],
+            LiveMode::Incremental { plan } => {
+                let names: BTreeSet<_> =
+                    plan.flow.leaves().into_iter().map(|(leaf, _)| &leaf.table).collect();
+                names.into_iter().cloned().collect()
+            }
             LiveMode::Reevaluated { tables, .. } => tables.clone(),
         }
     }
@@ -109,10 +118,10 @@ impl LiveQuery {
             let names = indices.iter().map(|&i| &*self.schema.columns[i].name);
             names.collect::<Vec<_>>().join(", ")
         };
-        let (reason, window) = match &self.mode {
+        let (reason, window, operators) = match &self.mode {
             LiveMode::Incremental { plan } => {
-                let reason = "one table; every part of it can be maintained by its changes".to_owned();
-                (reason, plan.window.map_or("none".to_owned(), |w| window::describe(&w, &plan.input)))
+                let reason = "every part of it can be maintained by the changes of its tables".to_owned();
+                (reason, explain::windows(&plan.flow), explain::operators(plan))
             }
             LiveMode::Reevaluated { reason, clock, .. } => {
                 let when = if *clock {
@@ -120,7 +129,7 @@ impl LiveQuery {
                 } else {
                     "runs again when a table changes"
                 };
-                (format!("{reason}; {when}"), "none".to_owned())
+                (format!("{reason}; {when}"), "none".to_owned(), "the whole query".to_owned())
             }
         };
         let key = match self.schema.key.is_empty() {
@@ -134,6 +143,7 @@ impl LiveQuery {
             item("tables", tables.join(", ")),
             item("window", window),
             item("key", key),
+            item("operators", operators),
         ]
     }
 }

@@ -5,21 +5,20 @@ use datafusion::{
         DFSchema,
         tree_node::{Transformed, TreeNode},
     },
-    execution::SessionState,
     logical_expr::{Expr, Projection},
 };
 use nowcast_views::{Direction, ExprRef, LiveColumn};
 
 use super::{
-    expr::{compile, type_of},
+    expr::type_of,
     keyed::{place, unalias},
-    plan::Parts,
+    parts::Parts,
+    tree::Builder,
 };
 use crate::{failure, planned::Planned, values::column_type};
 
 /// The output columns while they are put together: expressions over `schema`.
 pub(super) struct Output<'a> {
-    pub(super) state: &'a SessionState,
     pub(super) schema: &'a DFSchema,
     pub(super) exprs: Vec<Expr>,
     pub(super) columns: Vec<LiveColumn>,
@@ -43,13 +42,7 @@ impl<'a> Output<'a> {
                 places.ok_or("its columns are computed behind ORDER BY")?
             }
         };
-        let mut output = Output {
-            state: &planned.state,
-            schema,
-            exprs: vec![],
-            columns: vec![],
-            places: vec![0; inner.len()],
-        };
+        let mut output = Output { schema, exprs: vec![], columns: vec![], places: vec![0; inner.len()] };
         for (i, &at) in shown.iter().enumerate() {
             let name = planned.names.get(i).cloned().unwrap_or_else(|| format!("column{i}"));
             output.places[at] = output.push(unalias(&inner[at]), &name, false)?;
@@ -101,8 +94,8 @@ impl<'a> Output<'a> {
         Ok(order)
     }
 
-    pub(super) fn compile(&self) -> Result<Vec<ExprRef>, String> {
-        self.exprs.iter().map(|expr| compile(self.state, expr, self.schema)).collect()
+    pub(super) fn compile(&self, builder: &Builder<'_>) -> Result<Vec<ExprRef>, String> {
+        self.exprs.iter().map(|expr| builder.compile(expr, self.schema)).collect()
     }
 }
 

@@ -32,37 +32,40 @@ pub(super) async fn seed(
     let failed = |e: nowcast_views::ViewError| SqlError::new(SqlCode::Data, e.to_string());
     let mut view = View::new(plan.clone(), limits).map_err(failed)?;
     view.tick(tick).map_err(failed)?;
-    let Some(table) = ctx.snapshot.table(&plan.table) else {
-        let message = format!("the table {} was dropped", plan.table);
-        return Err(SqlError::new(SqlCode::UndefinedTable, message));
-    };
-    // The table may have lost other columns since, and renamed these.
-    let wanted = plan
-        .places_in(&table.schema)
-        .map_err(|error| SqlError::new(SqlCode::UndefinedColumn, error.to_string()))?;
     let state = engine.session(tick.us(), true);
-    let time_of = |column: usize| table.schema.columns[wanted[column]].name.clone();
-    let provider = Arc::new(SnapshotTable::new(table.clone(), Shape { folded: true, seq: true }));
-    let scan = async {
-        let mut scan = LogicalPlanBuilder::scan("t", provider_as_source(provider), Some(wanted.clone()))?;
-        if let Some(Window { column, lower: Some(lower), .. }) = plan.window {
-            // Rows that are past the range never come back; those ahead of it wait inside the view.
-            let name = name_key(&time_of(column));
-            let from =
-                lit(ScalarValue::TimestampMicrosecond(Some(tick.us().saturating_add(lower.offset_us)), None));
-            scan = scan.filter(Expr::Column(Column::new(Some("t"), name)).gt_eq(from))?;
-        }
-        let physical = state.create_physical_plan(&scan.build()?).await?;
-        datafusion::physical_plan::execute_stream(physical, state.task_ctx())
-    };
-    let mut stream = scan.await.map_err(|e| failure::of(&e))?;
     let mut rows = 0;
-    while let Some(batch) = stream.try_next().await.map_err(|e| failure::of(&e))? {
-        let batch = arrow::array::RecordBatch::try_new(plan.input.clone(), batch.columns().to_vec())
-            .map_err(|e| SqlError::new(SqlCode::Internal, e.to_string()))?;
-        view.seed(&batch).map_err(failed)?;
-        rows += batch.num_rows() as u64;
-        progress(rows);
+    // From the right: what a join looks up is there when the rows that look come.
+    for (number, (leaf, flow)) in plan.flow.leaves().into_iter().enumerate().rev() {
+        let Some(table) = ctx.snapshot.table(&leaf.table) else {
+            let message = format!("the table {} was dropped", leaf.table);
+            return Err(SqlError::new(SqlCode::UndefinedTable, message));
+        };
+        // The table may have lost other columns since, and renamed these.
+        let wanted = leaf
+            .places_in(&flow.input, &table.schema)
+            .map_err(|error| SqlError::new(SqlCode::UndefinedColumn, error.to_string()))?;
+        let time_of = |column: usize| table.schema.columns[wanted[column]].name.clone();
+        let provider = Arc::new(SnapshotTable::new(table.clone(), Shape { folded: true, seq: true }));
+        let scan = async {
+            let mut scan = LogicalPlanBuilder::scan("t", provider_as_source(provider), Some(wanted.clone()))?;
+            if let Some(Window { column, lower: Some(lower), .. }) = flow.window {
+                // Rows that are past the range never come back; those ahead of it wait inside the view.
+                let name = name_key(&time_of(column));
+                let from_us = tick.us().saturating_add(lower.offset_us);
+                let from = lit(ScalarValue::TimestampMicrosecond(Some(from_us), None));
+                scan = scan.filter(Expr::Column(Column::new(Some("t"), name)).gt_eq(from))?;
+            }
+            let physical = state.create_physical_plan(&scan.build()?).await?;
+            datafusion::physical_plan::execute_stream(physical, state.task_ctx())
+        };
+        let mut stream = scan.await.map_err(|e| failure::of(&e))?;
+        while let Some(batch) = stream.try_next().await.map_err(|e| failure::of(&e))? {
+            let batch = arrow::array::RecordBatch::try_new(flow.input.clone(), batch.columns().to_vec())
+                .map_err(|e| SqlError::new(SqlCode::Internal, e.to_string()))?;
+            view.seed(number, &batch).map_err(failed)?;
+            rows += batch.num_rows() as u64;
+            progress(rows);
+        }
     }
     Ok(view)
 }

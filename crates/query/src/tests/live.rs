@@ -27,6 +27,13 @@ fn queries_over_one_table_are_maintained() {
         "SELECT t.cab, max(t.price) FROM trips AS t GROUP BY 1 ORDER BY 2",
         "SELECT count() FROM trips WHERE cab IN ('a', 'b') AND note LIKE 'f%' OR riders BETWEEN 1 AND 3",
         "SELECT min(cab) FROM trips",
+        "SELECT a.cab, b.note FROM trips a JOIN trips b ON a.cab = b.cab AND a.riders < b.riders",
+        "SELECT a.cab, count() FROM trips a LEFT JOIN trips b USING (note) GROUP BY 1 ORDER BY 2 DESC LIMIT 3",
+        "SELECT a.cab FROM trips a, trips b WHERE a.riders + 1 = b.riders AND a.ts > now() - interval '1 hour'",
+        "SELECT count() FROM trips WHERE cab IN (SELECT note FROM trips WHERE riders > 1)",
+        "SELECT cab FROM trips UNION ALL SELECT note FROM trips ORDER BY 1",
+        "SELECT n, count() FROM (SELECT cab, count() AS n FROM trips GROUP BY cab) x GROUP BY n HAVING n > 1",
+        "SELECT DISTINCT x.cab FROM (SELECT cab, price * 2 AS p FROM trips) x WHERE x.p > 3",
     ] {
         let live = plan(&world, sql);
         assert_eq!(live.reason(), None, "{sql}");
@@ -37,9 +44,10 @@ fn queries_over_one_table_are_maintained() {
 fn others_run_again_with_a_reason() {
     let world = World::trips();
     for (sql, reason, clock) in [
-        ("SELECT a.cab FROM trips a JOIN trips b ON a.cab = b.cab", "joins tables", false),
+        ("SELECT a.cab FROM trips a JOIN trips b ON a.riders < b.riders", "without an equality", false),
+        ("SELECT a.cab FROM trips a JOIN trips b ON a.price = b.price", "without an equality", false),
+        ("SELECT a.cab FROM trips a ASOF JOIN trips b ON a.cab = b.cab", "by time", false),
         ("SELECT median(price) FROM trips", "median()", false),
-        ("SELECT cab FROM trips UNION ALL SELECT note FROM trips", "union", false),
         ("SELECT row_number() OVER (ORDER BY ts) FROM trips", "window functions", false),
         ("SELECT cab, count() FROM trips GROUP BY cab LIMIT 3", "LIMIT without ORDER BY", false),
         ("SELECT cab FROM trips ORDER BY ts LIMIT 3 OFFSET 2", "OFFSET", false),
@@ -54,12 +62,8 @@ fn others_run_again_with_a_reason() {
             "not a time column against now()",
             true,
         ),
-        (
-            "SELECT * FROM (SELECT cab, count(*) AS n FROM trips GROUP BY cab) x WHERE n > 1",
-            "subquery",
-            false,
-        ),
-        ("SELECT count() FROM trips WHERE cab IN (SELECT note FROM trips)", "subquery", false),
+        ("SELECT * FROM (SELECT cab FROM trips ORDER BY ts LIMIT 3) x", "limits its rows", false),
+        ("SELECT count() FROM trips WHERE cab NOT IN (SELECT note FROM trips)", "subquery", false),
         ("SELECT sum(DISTINCT price) FROM trips", "sum(DISTINCT …)", false),
         ("SELECT * FROM tables()", "", true),
     ] {
@@ -91,11 +95,11 @@ fn ranges_become_windows() {
          AND ts BETWEEN '2020-01-01' AND now() + interval '10 seconds' AND price > 1",
     );
     let LiveMode::Incremental { plan } = &live.mode else { panic!("{live:?}") };
-    let window = plan.window.unwrap();
+    let window = plan.flow.window.unwrap();
     assert_eq!(window.lower, Some(Bound { offset_us: -300_000_000, inclusive: true }));
     assert_eq!(window.upper, Some(Bound { offset_us: 10_000_000, inclusive: true }));
-    assert!(plan.filter.is_some());
-    assert_eq!(plan.columns, [0, 2]);
+    assert!(plan.flow.filter.is_some());
+    assert_eq!(plan.flow.leaves()[0].0.columns, [0, 2]);
     let explained = live.explain();
     assert_eq!(explained[3], ("window".into(), "ts from now - 300 s to now + 10 s".into()));
 }
@@ -125,13 +129,18 @@ fn keys_and_orders_are_told() {
         ("SELECT note FROM trips ORDER BY ts DESC LIMIT 3", "(_seq) / (_order1) desc"),
         ("SELECT _seq, note FROM trips ORDER BY _seq DESC LIMIT 3", "_seq / _seq desc"),
         ("SELECT DISTINCT cab FROM trips", "Cab / "),
-        // Run again:
         (
             "SELECT a.cab, count() FROM trips a JOIN trips b ON a.cab = b.cab GROUP BY a.cab ORDER BY 1",
             "Cab / Cab",
         ),
-        ("SELECT a.note FROM trips a JOIN trips b ON a.cab = b.cab", "note, (_n) / "),
-        ("SELECT a.note FROM trips a JOIN trips b ON a.cab = b.cab ORDER BY b.ts", "note, (_n) / (_row)"),
+        ("SELECT a.note FROM trips a JOIN trips b ON a.cab = b.cab", "(_id0), (_id1) / "),
+        ("SELECT cab FROM trips UNION ALL SELECT note FROM trips", "(_id0), (_id1), (_id2) / "),
+        // Run again:
+        ("SELECT a.note FROM trips a JOIN trips b ON a.riders < b.riders", "note, (_n) / "),
+        (
+            "SELECT a.note FROM trips a JOIN trips b ON a.riders < b.riders ORDER BY b.ts",
+            "note, (_n) / (_row)",
+        ),
     ] {
         assert_eq!(shape(sql), expected, "{sql}");
     }
@@ -163,6 +172,34 @@ fn explain_live_is_a_table() {
     let rows = world.run("EXPLAIN LIVE SELECT cab, count() FROM trips GROUP BY cab");
     assert!(rows.starts_with("item|value\nmode|incremental\nreason|"), "{rows}");
     assert!(rows.contains("\ntables|Trips\nwindow|none\nkey|Cab\n"), "{rows}");
+}
+
+#[test]
+fn operators_are_told() {
+    let world = World::trips();
+    let told = |sql: &str| {
+        let explained = plan(&world, sql).explain();
+        explained
+            .into_iter()
+            .filter(|(item, _)| item == "operators" || item == "window")
+            .map(|(_, v)| v)
+            .collect::<Vec<_>>()
+            .join(" / ")
+    };
+    for (sql, expected) in [
+        ("SELECT cab FROM trips ORDER BY ts DESC LIMIT 3", "none / Trips > rows > first 3"),
+        (
+            "SELECT b.cab, count() FROM trips a JOIN trips b ON a.cab = b.cab
+             WHERE a.ts > now() - interval '5 minutes' AND b.riders > 1 GROUP BY b.cab ORDER BY 2 DESC LIMIT 5",
+            "ts from now - 300 s / (Trips [window] join Trips [filter]) > groups by 1 key > first 5",
+        ),
+        (
+            "SELECT count() FROM trips WHERE cab IN (SELECT note FROM trips)",
+            "none / (Trips semi join Trips) > one group",
+        ),
+    ] {
+        assert_eq!(told(sql), expected, "{sql}");
+    }
 }
 
 #[test]

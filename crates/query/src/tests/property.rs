@@ -83,15 +83,71 @@ fn query() -> impl Strategy<Value = String> {
     let distinct = predicate.prop_map(move |predicate| {
         format!("SELECT DISTINCT cab, riders FROM trips {} ORDER BY cab", filter(predicate))
     });
-    prop_oneof![4 => groups, 3 => rows, 1 => distinct]
+    prop_oneof![4 => groups, 3 => rows, 1 => distinct, 5 => tree()]
+}
+
+/// Joins, unions and subqueries of the trips and of the cabs.
+fn tree() -> impl Strategy<Value = String> {
+    let range = prop::sample::select(vec![
+        "",
+        "WHERE t.ts >= now() - interval '6 seconds'",
+        "WHERE t.ts >= now() - interval '9 seconds' AND t.ts < now() AND t.price > 1",
+        "WHERE t.ts > now() - interval '7 seconds' AND c.since >= now() - interval '10 seconds'",
+        "WHERE c.seats > 1",
+        "WHERE t.riders < c.seats OR c.owner IS NULL",
+    ]);
+    let word =
+        prop::sample::select(vec!["JOIN", "JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN"]);
+    let on = prop::sample::select(vec![
+        "t.cab = c.cab",
+        "c.cab = t.cab AND t.riders <= c.seats",
+        "t.cab = c.cab AND c.owner <> 'x1' AND t.price > 1",
+        "t.note = c.owner",
+        "t.riders = c.seats AND t.cab = c.cab",
+    ]);
+    let tail = prop::sample::select(vec![
+        "SELECT c.owner, count(*), sum(t.price), max(t.ts), count(DISTINCT t.riders) FROM {} GROUP BY c.owner",
+        "SELECT c.owner, t.cab, sum(t.price) AS s FROM {} GROUP BY c.owner, t.cab ORDER BY s DESC, c.owner, t.cab LIMIT 3",
+        "SELECT count(*), avg(c.seats), min(t.note) FROM {}",
+        "SELECT t.ts, t.cab, c.owner, c.seats FROM {}",
+        "SELECT t.ts, t.note, c.owner FROM {} ORDER BY t.ts DESC, t._seq, c._seq LIMIT 3",
+        "SELECT DISTINCT c.owner, t.riders FROM {}",
+        "SELECT date_bin(interval '4 seconds', t.ts) AS b, count(*), sum(c.seats) FROM {} GROUP BY b",
+    ]);
+    let joins = (word, on, range, tail).prop_map(|(word, on, range, tail)| {
+        tail.replace("{}", &format!("trips t {word} cabs c ON {on} {range}"))
+    });
+    let others = prop::sample::select(vec![
+        "SELECT cab, sum(price) FROM trips WHERE cab IN (SELECT cab FROM cabs WHERE seats > 1) GROUP BY cab",
+        "SELECT ts, note FROM trips WHERE ts > now() - interval '5 seconds' AND cab IN (SELECT cab FROM cabs)",
+        "SELECT count(*) FROM trips WHERE cab IN (SELECT cab FROM cabs WHERE seats > 1) AND riders IN (SELECT seats FROM cabs)",
+        "SELECT cab, note FROM trips UNION ALL SELECT cab, owner FROM cabs WHERE seats > 1",
+        "SELECT x, count(*) FROM (SELECT cab AS x, price AS y FROM trips WHERE ts > now() - interval '6 seconds' UNION ALL SELECT cab, seats FROM cabs) u GROUP BY x",
+        "SELECT cab FROM trips UNION SELECT cab FROM cabs ORDER BY cab",
+        "SELECT n, count(*) FROM (SELECT cab, count(*) AS n FROM trips GROUP BY cab) x GROUP BY n",
+        "SELECT max(n), sum(s) FROM (SELECT cab, riders, count(*) AS n, sum(price) AS s FROM trips WHERE ts > now() - interval '8 seconds' GROUP BY cab, riders) x WHERE n > 1",
+        "SELECT cab, m FROM (SELECT cab, max(ts) AS m FROM trips GROUP BY cab) x WHERE m > now() - interval '5 seconds'",
+        "SELECT c.owner, x.n FROM cabs c LEFT JOIN (SELECT cab, count(*) AS n FROM trips GROUP BY cab) x ON x.cab = c.cab",
+        "SELECT a.cab, count(*) FROM trips a JOIN trips b ON a.cab = b.cab AND a.riders < b.riders GROUP BY a.cab",
+        "SELECT t.cab, c.owner, d.owner AS other FROM trips t JOIN cabs c ON c.cab = t.cab LEFT JOIN cabs d ON d.owner = t.note",
+        "SELECT t.note, c.seats * 2 FROM trips t, cabs c WHERE t.cab = c.cab AND t.riders + 1 = c.seats",
+        "SELECT c.owner, sum(p) FROM (SELECT cab, price * 2 AS p FROM trips WHERE riders > 0) t JOIN (SELECT * FROM cabs WHERE seats > 1) c USING (cab) GROUP BY c.owner",
+    ]);
+    prop_oneof![2 => joins, 1 => others.prop_map(str::to_owned)]
 }
 
 /// Seconds before now, cab, price, riders, note.
 type Row = (i64, Option<&'static str>, Option<i32>, Option<i32>, Option<&'static str>);
 
+type Cab = (i64, Option<&'static str>, Option<i32>, Option<&'static str>);
+
 #[derive(Debug, Clone)]
 enum Step {
     Insert(Vec<Row>),
+    /// Of cabs: seconds before now, cab, seats, owner.
+    Cabs(Vec<Cab>),
+    /// The cabs with so many seats.
+    Sell(i32),
     Tick(i64),
     Flush,
     /// Of one cab.
@@ -111,9 +167,12 @@ fn step() -> impl Strategy<Value = Step> {
     let cab = prop::sample::select(vec![None, Some("a"), Some("b"), Some("c")]);
     let note = prop::sample::select(vec![None, Some("x1"), Some("x2"), Some("y")]);
     let number = || prop::option::weighted(0.8, 0..5i32);
-    let row = (-3..12i64, cab, number(), number(), note);
+    let row = (-3..12i64, cab.clone(), number(), number(), note.clone());
+    let taxi = (-3..12i64, cab, prop::option::weighted(0.8, 0..4i32), note);
     prop_oneof![
         6 => prop::collection::vec(row, 1..6).prop_map(Step::Insert),
+        4 => prop::collection::vec(taxi, 1..4).prop_map(Step::Cabs),
+        1 => (0..4i32).prop_map(Step::Sell),
         3 => (1..6i64).prop_map(Step::Tick),
         1 => Just(Step::Flush),
         1 => prop::sample::select(vec!["a", "b"]).prop_map(Step::Update),
@@ -138,19 +197,21 @@ fn shown(table: &LiveTable) -> Vec<Arc<[Value]>> {
     changes.upsert
 }
 
-/// All the table's rows in the plan's input form.
-fn all_rows(world: &World, plan: &ViewPlan) -> arrow::array::RecordBatch {
+/// All rows of the plan's tables, in the form of its leaves.
+fn all_rows(world: &World, plan: &ViewPlan) -> Vec<arrow::array::RecordBatch> {
     let snapshot = world.store.snapshot();
-    let table = snapshot.table(&plan.table).unwrap();
-    let batches: Vec<_> = table
-        .scan()
-        .map(|batch| {
-            let batch = batch.unwrap();
-            let rows = batch.project(&plan.places_in(&table.schema).unwrap()).unwrap();
-            rows.with_schema(plan.input.clone()).unwrap()
-        })
-        .collect();
-    arrow::compute::concat_batches(&plan.input, &batches).unwrap()
+    let leaves = plan.flow.leaves().into_iter().map(|(leaf, flow)| {
+        let table = snapshot.table(&leaf.table).unwrap();
+        let batches: Vec<_> = table
+            .scan()
+            .map(|batch| {
+                let rows = batch.unwrap().project(&leaf.places_in(&flow.input, &table.schema).unwrap());
+                rows.unwrap().with_schema(flow.input.clone()).unwrap()
+            })
+            .collect();
+        arrow::compute::concat_batches(&flow.input, &batches).unwrap()
+    });
+    leaves.collect()
 }
 
 fn literal(text: Option<impl std::fmt::Display>) -> String {
@@ -165,6 +226,7 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
         "CREATE TABLE trips (spare INT, ts TIMESTAMP, cab SYMBOL, price DOUBLE, riders INT, note VARCHAR)
          timestamp(ts) PARTITION BY HOUR {keys}",
     ));
+    world.run("CREATE TABLE cabs (since TIMESTAMP, cab SYMBOL, seats INT, owner VARCHAR) timestamp(since)");
     let live = world.engine.plan_live(&world.ctx(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     let LiveMode::Incremental { plan } = &live.mode else { panic!("{sql}: {live:?}") };
     let limits = ViewLimits::default();
@@ -194,6 +256,17 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
                     &format!("INSERT INTO trips (ts, cab, price, riders, note) VALUES {}", rows.join(", ")),
                 )
             }
+            Step::Cabs(rows) => {
+                let now_us = world.now_us;
+                let row = |(ago, cab, seats, owner): &Cab| {
+                    let seats = seats.map_or("NULL".to_owned(), |n| n.to_string());
+                    let us = now_us - ago * 1_000_000;
+                    format!("({us}, {}, {seats}, {})", literal(*cab), literal(*owner))
+                };
+                let rows: Vec<String> = rows.iter().map(row).collect();
+                write(&world, &format!("INSERT INTO cabs VALUES {}", rows.join(", ")))
+            }
+            Step::Sell(seats) => write(&world, &format!("DELETE FROM cabs WHERE seats = {seats}")),
             Step::Update(cab) => write(
                 &world,
                 &format!("UPDATE trips SET price = riders, riders = riders + 1 WHERE cab = '{cab}'"),
@@ -234,7 +307,9 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
             }
         };
         for change in changes {
-            if let Change::Rows(rows) = change {
+            if let Change::Rows(rows) = change
+                && live.tables().iter().any(|table| table.key() == rows.schema.name.key())
+            {
                 state.view.apply(&rows).unwrap();
             }
         }
@@ -281,8 +356,13 @@ fn write(world: &World, sql: &str) -> Vec<Change> {
     world.write(items)
 }
 
+/// `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
     fn live_equals_batch(
         sql in query(),

@@ -1,8 +1,10 @@
 //! Tests of dashboards: the contract, mistakes with their places, queries, and the watched directory.
 #![allow(clippy::unwrap_used)]
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, sync::Arc, time::Duration};
 
+use nowcast_model::Record;
+use nowcast_query::{Param, Params, QueryContext, QueryEngine, QueryOptions};
 use serde_json::{Value, json};
 
 use super::{keys::Key, parse::slug, *};
@@ -93,6 +95,53 @@ fn the_shipped_dashboard_is_good_and_keeps_to_the_schema() {
     }
     for variable in json["variable"].as_array().unwrap() {
         check_keys(&schema["$defs"]["variable"], variable, "a variable");
+    }
+}
+
+/// With and without choices, every query of theLook is kept up to date by changes.
+#[test]
+fn the_shipped_panels_are_incremental() {
+    let disk = nowcast_disk::MemDisk::new();
+    let clock = Arc::new(nowcast_model::ManualClock::new(1_795_600_800_000_000));
+    let options = nowcast_store::StoreOptions::default();
+    let (store, _) = nowcast_store::Store::open(Path::new("/store"), options, disk, clock).unwrap();
+    let engine = QueryEngine::new(QueryOptions::default()).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for table in [
+        "CREATE TABLE users (id VARCHAR, country SYMBOL, traffic_source SYMBOL, created_at TIMESTAMP)
+         TIMESTAMP(created_at)",
+        "CREATE TABLE order_items (id VARCHAR, order_id VARCHAR, user_id VARCHAR, status SYMBOL,
+         created_at TIMESTAMP, sale_price DOUBLE) TIMESTAMP(created_at)",
+    ] {
+        let ctx = QueryContext::new(store.snapshot(), 0);
+        let statement = engine.parse_one(table).unwrap();
+        let items = runtime.block_on(engine.write_items(&ctx, &statement)).unwrap();
+        let items = store.registry().admit(items, |items| items).unwrap();
+        let offset = store.snapshot().position;
+        store.apply(&Record { offset, at_us: 0, producer: None, items }).unwrap();
+    }
+    let dashboard = parse("thelook.toml", "thelook", THELOOK).unwrap_or_else(|mistake| panic!("{mistake}"));
+    let names: Vec<&str> = dashboard.variables.iter().map(|variable| variable.name.as_str()).collect();
+    let choices: [&[&str]; 4] = [&[], &["country"], &["traffic_source"], &["country", "traffic_source"]];
+    for panel in &dashboard.panels {
+        let spark = panel.spark.iter().map(|text| (Part::Spark, text));
+        for (part, text) in [(Part::Main, &panel.query)].into_iter().chain(spark) {
+            for chosen in choices {
+                let query = PanelQuery::new(part, text, 300, &names);
+                let mut params = Params::default();
+                for name in &names {
+                    let all = !chosen.contains(name);
+                    let list = || Param::List(vec!["China".into(), "Email".into()]);
+                    params.named.insert((*name).to_owned(), if all { Param::All } else { list() });
+                }
+                params.named.insert("from".to_owned(), Param::Ago { ago_us: 300_000_000 });
+                params.named.insert("to".to_owned(), Param::All);
+                let ctx = QueryContext::new(store.snapshot(), 0).with_params(params);
+                let sql = query.sql(|name| chosen.contains(&name));
+                let live = engine.plan_live(&ctx, &sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+                assert_eq!(live.reason(), None, "{}: {sql}", panel.id);
+            }
+        }
     }
 }
 

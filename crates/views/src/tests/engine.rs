@@ -30,7 +30,7 @@ fn shown(engine: &Engine, id: ViewId) -> Vec<String> {
 
 fn seed(plan: &Arc<ViewPlan>, table: &TestTable) -> View {
     let mut view = View::new(Arc::clone(plan), &ViewLimits::default()).unwrap();
-    view.seed(&table.all()).unwrap();
+    view.seed(0, &table.all()).unwrap();
     view
 }
 

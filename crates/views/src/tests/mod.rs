@@ -5,6 +5,7 @@ mod engine;
 mod live;
 mod property;
 mod script;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,8 +41,12 @@ pub(super) const S: usize = 4;
 pub(super) const SEQ: usize = 5;
 
 pub(super) fn table_schema() -> Arc<TableSchema> {
+    schema_of("T")
+}
+
+pub(super) fn schema_of(name: &str) -> Arc<TableSchema> {
     Arc::new(TableSchema {
-        name: TableName::public("T"),
+        name: TableName::public(name),
         columns: vec![
             Column::new("sym", ColumnType::Symbol),
             Column::new("n", ColumnType::Long),
@@ -62,13 +67,23 @@ pub(super) fn at_s(second: i64) -> Tick {
 }
 
 /// A table that yields changes as the store would.
-#[derive(Default)]
 pub(super) struct TestTable {
+    schema: Arc<TableSchema>,
     pub(super) rows: BTreeMap<u64, TestRow>,
     next: u64,
 }
 
+impl Default for TestTable {
+    fn default() -> TestTable {
+        TestTable::named("T")
+    }
+}
+
 impl TestTable {
+    pub(super) fn named(name: &str) -> TestTable {
+        TestTable { schema: schema_of(name), rows: BTreeMap::new(), next: 0 }
+    }
+
     pub(super) fn position(&self) -> Offset {
         Offset::new(self.next)
     }
@@ -93,8 +108,8 @@ impl TestTable {
         TestTable::batch(self.rows.iter().map(|(seq, row)| (*seq, row)))
     }
 
-    fn change(rows: RecordBatch, weights: Weights) -> Change {
-        Change::Rows(RowChange { schema: table_schema(), rows, weights })
+    fn change(&self, rows: RecordBatch, weights: Weights) -> Change {
+        Change::Rows(RowChange { schema: Arc::clone(&self.schema), rows, weights })
     }
 
     pub(super) fn insert(&mut self, rows: Vec<TestRow>) -> Change {
@@ -102,13 +117,13 @@ impl TestTable {
         self.next += numbered.len() as u64;
         let batch = TestTable::batch(numbered.iter().map(|(seq, row)| (*seq, row)));
         self.rows.extend(numbered);
-        TestTable::change(batch, Weights::Inserted)
+        self.change(batch, Weights::Inserted)
     }
 
     pub(super) fn delete(&mut self, seqs: &[u64]) -> Change {
         self.next += 1;
         let gone: Vec<_> = seqs.iter().filter_map(|seq| Some((*seq, self.rows.remove(seq)?))).collect();
-        TestTable::change(TestTable::batch(gone.iter().map(|(seq, r)| (*seq, r))), Weights::Deleted)
+        self.change(TestTable::batch(gone.iter().map(|(seq, r)| (*seq, r))), Weights::Deleted)
     }
 
     /// An upsert: the old row goes, the new one comes, in one change.
@@ -126,7 +141,7 @@ impl TestTable {
         weights.push(1);
         let batch = TestTable::batch(rows.into_iter());
         self.rows.insert(seq_new, new);
-        TestTable::change(batch, Weights::Mixed(weights))
+        self.change(batch, Weights::Mixed(weights))
     }
 }
 
@@ -200,11 +215,7 @@ fn output_type(name: usize) -> ColumnType {
 fn plan(body: Body, output: Vec<OutputColumn>, key: Vec<usize>) -> ViewPlan {
     let columns = vec![SYM, N, X, TS, S];
     ViewPlan {
-        table: TableName::public("t"),
-        input: ViewPlan::input_schema(&table_schema(), &columns),
-        columns,
-        filter: None,
-        window: None,
+        flow: Flow::table(&table_schema(), columns),
         body,
         output,
         key,
@@ -226,11 +237,22 @@ pub(super) fn groups(keys: Vec<ExprRef>, aggregates: Vec<Aggregate>) -> ViewPlan
 
 /// Some columns, then `_seq`, which is the key.
 pub(super) fn rows(columns: &[usize]) -> ViewPlan {
-    let project = columns.iter().map(|&c| col(c)).chain([col(SEQ)]).collect();
+    rows_by(columns, &[SEQ])
+}
+
+/// Some columns, then those that tell rows apart.
+pub(super) fn rows_by(columns: &[usize], identity: &[usize]) -> ViewPlan {
+    let project = columns.iter().chain(identity).map(|&c| col(c)).collect();
     let mut output: Vec<_> =
         columns.iter().map(|&c| LiveColumn::new(&format!("c{c}"), output_type(c))).collect();
-    output.push(LiveColumn::hidden("_seq", ColumnType::Long));
-    plan(Body::Rows { project }, output, vec![columns.len()])
+    output.extend(identity.iter().map(|c| LiveColumn::hidden(&format!("_id{c}"), ColumnType::Long)));
+    plan(Body::Rows { project }, output, (columns.len()..columns.len() + identity.len()).collect())
+}
+
+/// A plan with a sliding range.
+pub(super) fn within(window: Window, mut plan: ViewPlan) -> ViewPlan {
+    plan.flow.window = Some(window);
+    plan
 }
 
 pub(super) fn last(lower_ms: i64) -> Window {

@@ -2,19 +2,23 @@
 //!
 //! After every moment in which the view says that it is live, its table must hold what the interpreter makes of
 //! the table's rows; clients that read at their own pace must hold the same after each read. Snapshots for
-//! seeding arrive late, so that changes have to be put on top of them.
+//! seeding arrive late, so that changes have to be put on top of them. The rows come from a random tree of two
+//! tables ([`super::sources`]).
 
 use nowcast_model::Version;
 use proptest::prelude::*;
 
-use super::*;
+use super::{
+    sources::{Built, SourceSpec, source_spec},
+    *,
+};
 
 #[derive(Debug, Clone)]
 enum Op {
-    Insert(Vec<TestRow>),
-    Delete(Vec<usize>),
-    Replace(usize, TestRow),
-    Truncate,
+    Insert(usize, Vec<TestRow>),
+    Delete(usize, Vec<usize>),
+    Replace(usize, usize, TestRow),
+    Truncate(usize),
     Tick(i64),
     Deliver,
     Read(usize),
@@ -35,10 +39,10 @@ fn test_row() -> impl Strategy<Value = TestRow> {
 
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
-        8 => prop::collection::vec(test_row(), 1..6).prop_map(Op::Insert),
-        4 => prop::collection::vec(any::<usize>(), 1..4).prop_map(Op::Delete),
-        3 => (any::<usize>(), test_row()).prop_map(|(i, row)| Op::Replace(i, row)),
-        1 => Just(Op::Truncate),
+        8 => (0..2usize, prop::collection::vec(test_row(), 1..6)).prop_map(|(t, rows)| Op::Insert(t, rows)),
+        4 => (0..2usize, prop::collection::vec(any::<usize>(), 1..4)).prop_map(|(t, picks)| Op::Delete(t, picks)),
+        3 => (0..2usize, any::<usize>(), test_row()).prop_map(|(t, i, row)| Op::Replace(t, i, row)),
+        1 => (0..2usize).prop_map(Op::Truncate),
         4 => (1..7i64).prop_map(Op::Tick),
         3 => Just(Op::Deliver),
         3 => (0..3usize).prop_map(Op::Read),
@@ -47,6 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 #[derive(Debug, Clone)]
 struct PlanSpec {
+    source: SourceSpec,
     /// `None`: plain rows of these columns.
     keys: Option<Vec<usize>>,
     columns: Vec<usize>,
@@ -88,9 +93,12 @@ fn plan_spec() -> impl Strategy<Value = PlanSpec> {
     let order = prop::collection::vec((any::<usize>(), any::<bool>()), 0..3);
     let limit = prop::option::of(0..5usize);
     let rows_max = prop_oneof![3 => Just(10_000usize), 1 => 1..5usize];
+    let shape = (shape, source_spec());
     (shape, any::<bool>(), any::<bool>(), bound(), bound(), order, limit, rows_max, 0..4usize).prop_map(
-        |((keys, columns, aggregates), filter, having, lower, upper, order, limit, rows_max, spare)| {
+        |(shape, filter, having, lower, upper, order, limit, rows_max, spare)| {
+            let ((keys, columns, aggregates), source) = shape;
             PlanSpec {
+                source,
                 keys,
                 columns,
                 aggregates,
@@ -109,8 +117,9 @@ fn plan_spec() -> impl Strategy<Value = PlanSpec> {
 
 impl PlanSpec {
     fn build(&self) -> ViewPlan {
+        let Built { flow, identity } = self.source.build(&mut 0);
         let mut plan = match &self.keys {
-            None => rows(&self.columns),
+            None => rows_by(&self.columns, &identity),
             Some(keys) => {
                 let keys = keys.iter().map(|&key| if key == 9 { bin(5) } else { col(key) }).collect();
                 let shared: Vec<ExprRef> = (0..5).map(col).collect();
@@ -129,11 +138,12 @@ impl PlanSpec {
         {
             plan.having = Some(greater(keys.len(), 1));
         }
-        plan.filter = self.filter.then(|| greater(N, -1));
+        plan.flow = flow;
+        plan.flow.filter = self.filter.then(|| greater(N, -1));
         let bound = |(ms, inclusive): (i64, bool)| Bound { offset_us: ms * 1_000, inclusive };
         if self.lower.is_some() || self.upper.is_some() {
             let (lower, upper) = (self.lower.map(bound), self.upper.map(bound));
-            plan.window = Some(Window { column: TS, lower, upper });
+            plan.flow.window = Some(Window { column: TS, lower, upper });
         }
         let direction = |desc| if desc { Direction::Desc } else { Direction::Asc };
         let width = plan.output.len();
@@ -143,14 +153,25 @@ impl PlanSpec {
     }
 }
 
+/// The position of the world with all changes of both tables in it.
+fn position(tables: &[TestTable; 2]) -> Offset {
+    Offset::new(tables.iter().map(|table| table.position().get()).sum())
+}
+
+/// The rows that each leaf of the plan reads.
+fn leaves(plan: &ViewPlan, tables: &[TestTable; 2]) -> Vec<RecordBatch> {
+    let rows = |(leaf, _): (&Leaf, &Flow)| tables[usize::from(&*leaf.table.table == "U")].all();
+    plan.flow.leaves().into_iter().map(rows).collect()
+}
+
 struct World {
-    table: TestTable,
+    tables: [TestTable; 2],
     plan: Arc<ViewPlan>,
     limits: ViewLimits,
     engine: Engine,
     tick: Tick,
     /// A snapshot that was taken and not yet delivered.
-    snapshot: Option<(RecordBatch, Offset, Tick)>,
+    snapshot: Option<(Vec<RecordBatch>, Offset, Tick)>,
     clients: [(Option<Version>, BTreeMap<Key, Row>); 3],
     compared: usize,
 }
@@ -168,35 +189,40 @@ impl World {
         };
         let plan = Arc::new(spec.build());
         let mut engine = Engine::new(limits, LiveTables::new());
-        let mut table = TestTable::default();
-        let change = table.insert(first);
-        engine.apply(table.position(), &[change]);
+        let mut tables = [TestTable::named("T"), TestTable::named("U")];
+        let (left, right): (Vec<_>, Vec<_>) = first.into_iter().enumerate().partition(|(i, _)| i % 3 > 0);
+        let changes = [left, right]
+            .into_iter()
+            .zip(&mut tables)
+            .map(|(rows, table)| table.insert(rows.into_iter().map(|(_, row)| row).collect()));
+        let changes: Vec<_> = changes.collect();
+        engine.apply(position(&tables), &changes);
         let tick = at_s(20);
         engine.tick(tick);
         engine.add(VIEW, plan.live_schema(), plan.kind());
-        let snapshot = Some((table.all(), table.position(), tick));
-        World { table, plan, limits, engine, tick, snapshot, clients: Default::default(), compared: 0 }
+        let snapshot = Some((leaves(&plan, &tables), position(&tables), tick));
+        World { tables, plan, limits, engine, tick, snapshot, clients: Default::default(), compared: 0 }
     }
 
-    fn seq(&self, pick: usize) -> Option<u64> {
-        let rows = self.table.rows.len();
-        if rows == 0 { None } else { self.table.rows.keys().nth(pick % rows).copied() }
+    fn seq(&self, table: usize, pick: usize) -> Option<u64> {
+        let rows = &self.tables[table].rows;
+        if rows.is_empty() { None } else { rows.keys().nth(pick % rows.len()).copied() }
     }
 
     fn change(&mut self, op: Op) {
         let change = match op {
-            Op::Insert(rows) => self.table.insert(rows),
-            Op::Delete(picks) => {
-                let seqs: Vec<u64> = picks.into_iter().filter_map(|pick| self.seq(pick)).collect();
-                self.table.delete(&seqs)
+            Op::Insert(t, rows) => self.tables[t].insert(rows),
+            Op::Delete(t, picks) => {
+                let seqs: Vec<u64> = picks.into_iter().filter_map(|pick| self.seq(t, pick)).collect();
+                self.tables[t].delete(&seqs)
             }
-            Op::Replace(pick, row) => match self.seq(pick) {
-                Some(seq) => self.table.replace(seq, row),
-                None => self.table.insert(vec![row]),
+            Op::Replace(t, pick, row) => match self.seq(t, pick) {
+                Some(seq) => self.tables[t].replace(seq, row),
+                None => self.tables[t].insert(vec![row]),
             },
-            Op::Truncate => {
-                let all: Vec<u64> = self.table.rows.keys().copied().collect();
-                self.table.delete(&all)
+            Op::Truncate(t) => {
+                let all: Vec<u64> = self.tables[t].rows.keys().copied().collect();
+                self.tables[t].delete(&all)
             }
             Op::Tick(seconds) => {
                 self.tick = at_s(self.tick.us() / 1_000_000 + seconds);
@@ -205,15 +231,17 @@ impl World {
             Op::Deliver => return self.deliver(),
             Op::Read(client) => return self.read(client),
         };
-        self.engine.apply(self.table.position(), &[change]);
+        self.engine.apply(position(&self.tables), &[change]);
     }
 
     fn deliver(&mut self) {
-        if let Some((rows, position, tick)) = self.snapshot.take() {
+        if let Some((leaves, position, tick)) = self.snapshot.take() {
             let mut view = View::new(Arc::clone(&self.plan), &self.limits).unwrap();
             view.tick(tick).unwrap();
-            for start in (0..rows.num_rows()).step_by(3) {
-                view.seed(&rows.slice(start, 3.min(rows.num_rows() - start))).unwrap();
+            for (leaf, rows) in leaves.iter().enumerate().rev() {
+                for start in (0..rows.num_rows()).step_by(3) {
+                    view.seed(leaf, &rows.slice(start, 3.min(rows.num_rows() - start))).unwrap();
+                }
             }
             self.engine.seeded(VIEW, view, position);
         }
@@ -224,9 +252,10 @@ impl World {
     }
 
     fn publish(&mut self) -> Result<(), TestCaseError> {
-        self.engine.publish(self.table.position(), self.tick);
+        let position = position(&self.tables);
+        self.engine.publish(position, self.tick);
         if self.engine.reseeds().contains(&VIEW) {
-            self.snapshot = Some((self.table.all(), self.table.position(), self.tick));
+            self.snapshot = Some((leaves(&self.plan, &self.tables), position, self.tick));
         }
         match self.state() {
             ViewState::Live => {}
@@ -237,7 +266,8 @@ impl World {
             }
         }
         let expected =
-            oracle::evaluate(&self.plan, &self.table.all(), self.tick, self.limits.rows_max).unwrap();
+            oracle::evaluate(&self.plan, &leaves(&self.plan, &self.tables), self.tick, self.limits.rows_max)
+                .unwrap();
         let mut shown = self.engine.tables().read(|moment| moment.view(VIEW).unwrap().changes_since(None));
         shown.sort(&self.plan.live_schema());
         oracle::same(&expected.rows, &shown.upsert, 1e-6).map_err(TestCaseError::fail)?;

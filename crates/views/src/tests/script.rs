@@ -127,7 +127,7 @@ fn rows_enter_late_and_leave_later() {
     let bound = |seconds: i64, inclusive| Some(Bound { offset_us: seconds * 1_000_000, inclusive });
     let window = Window { column: TS, lower: bound(-10, true), upper: bound(-5, false) };
     check(
-        ViewPlan { window: Some(window), ..groups(vec![col(SYM)], vec![count()]) },
+        within(window, groups(vec![col(SYM)], vec![count()])),
         "tick 100
          + a - - 100 -; b - - 94.5 -; c - - 90 -; d - - 89.9 -; e - - 95 -; f - - - -
          tick 101
@@ -273,7 +273,7 @@ fn what_the_cheap_path_cannot_follow_asks_for_a_reseed() {
 fn rows_of_a_window_fill_up_from_its_panes() {
     let limits = ViewLimits { spare_rows_min: 1, ..ViewLimits::default() };
     let order = vec![(0, Direction::Asc)];
-    let plan = ViewPlan { window: Some(last(3_000)), order, limit: Some(1), ..rows(&[TS]) };
+    let plan = within(last(3_000), ViewPlan { order, limit: Some(1), ..rows(&[TS]) });
     let script = "tick 10
                   + a - - 8 -; a - - 9 -; a - - 10 -; a - - 10.5 -
                   tick 12
@@ -300,7 +300,7 @@ fn rows_of_a_window_fill_up_from_its_panes() {
 #[test]
 fn a_deleted_row_leaves_its_window_once() {
     check(
-        ViewPlan { window: Some(last(3_000)), ..rows(&[]) },
+        within(last(3_000), rows(&[])),
         "tick 10
          + a - - 10 -; b - - 10 -; c - - 10 -; d - - 10 -; e - - 10 -
          - 0
@@ -338,7 +338,7 @@ fn a_large_batch_is_sorted_by_columns() {
         };
         view.apply(&change).unwrap();
         view.publish(nowcast_model::Version::new(round as u64 + 1), &mut live).unwrap();
-        let expected = oracle::evaluate(&plan, &table.all(), at_s(0), limits.rows_max).unwrap();
+        let expected = oracle::evaluate(&plan, &[table.all()], at_s(0), limits.rows_max).unwrap();
         let mut shown = live.changes_since(None);
         shown.sort(live.schema());
         oracle::same(&expected.rows, &shown.upsert, 0.0).unwrap();

@@ -281,8 +281,10 @@ impl Default for RawQuery {
 pub struct RawViews {
     /// Rows of one live result; more are cut and told as `truncated`.
     pub rows_max: usize,
-    /// State of one live query.
+    /// State of one live query; one that needs more is run again instead.
     pub state_bytes_max: usize,
+    /// State of all live queries; past it the largest is run again instead.
+    pub state_total_bytes_max: usize,
     /// Distinct live queries at a time.
     pub count_max: usize,
     /// How long a live query is kept warm after its last viewer left.
@@ -291,7 +293,13 @@ pub struct RawViews {
 
 impl Default for RawViews {
     fn default() -> RawViews {
-        RawViews { rows_max: 10_000, state_bytes_max: 512 << 20, count_max: 1_000, linger_s: 60 }
+        RawViews {
+            rows_max: 10_000,
+            state_bytes_max: 512 << 20,
+            state_total_bytes_max: 1 << 30,
+            count_max: 1_000,
+            linger_s: 60,
+        }
     }
 }
 

@@ -20,7 +20,9 @@
 //! **A moment.** Changes are computed view by view, then all are put in under one lock. A moment in which
 //! nothing changed still has its version: it is the readers' proof that what they see is fresh.
 //!
-//! **When things go wrong** one view fails, with its error, and lets go of its state; the others go on.
+//! **When things go wrong** one view fails, with its error, and lets go of its state; the others go on. A view of
+//! changes that outgrows its bound, or is the largest when all together outgrow theirs, lets go of its state,
+//! too, and is run again from then on.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -28,12 +30,12 @@ use std::{
     sync::Arc,
 };
 
-use arrow::array::{Array, ArrayRef};
-use nowcast_model::{Change, Offset, RowChange, SchemaChange, TableName, TableSchema, Tick, Version};
+use nowcast_model::{Change, Offset, TableName, Tick, Version};
 
 use crate::{
     LiveSchema, LiveTable, LiveTables, Mode, Published, Reads, Row, View, ViewError, ViewId, ViewLimits,
-    ViewState, view::Delta,
+    ViewState,
+    runner::{Entry, Runner, Seeding},
 };
 
 /// After so many snapshots that were too old on arrival a view gives up.
@@ -52,6 +54,8 @@ pub enum Kind {
     Incremental {
         /// What it reads.
         reads: Vec<Reads>,
+        /// How it is run again, should it grow too large.
+        again: Again,
     },
     /// By evaluating the query again.
     Reevaluated {
@@ -60,6 +64,15 @@ pub enum Kind {
         /// True if it names `now()`.
         clock: bool,
     },
+}
+
+/// What a view of changes becomes that grew too large: the same query, run again.
+#[derive(Debug, Clone)]
+pub struct Again {
+    /// What its rows look like then.
+    pub schema: Arc<LiveSchema>,
+    /// True if it names `now()`.
+    pub clock: bool,
 }
 
 /// What an evaluation yielded.
@@ -76,7 +89,7 @@ pub struct Evaluated {
 }
 
 /// Counters of one view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ViewStats {
     /// The view.
     pub id: ViewId,
@@ -88,6 +101,8 @@ pub struct ViewStats {
     pub cost_us: u64,
     /// Bytes of state, by estimate, waiting changes included.
     pub state_bytes: usize,
+    /// Why it is run again although it was to be kept up to date by changes.
+    pub fell_back: Option<ViewError>,
 }
 
 /// Counters of all views since the process began.
@@ -101,71 +116,6 @@ pub struct EngineStats {
     pub evaluations_reevaluated: u64,
     /// The views there are, by id.
     pub views: Vec<ViewStats>,
-}
-
-struct Entry {
-    runner: Runner,
-    /// Last version at which the content was true; `None` before there was content.
-    true_at: Option<Version>,
-    evaluations: u64,
-    cost_us: u64,
-}
-
-enum Runner {
-    Seeding(Seeding),
-    Live {
-        reads: Arc<[Reads]>,
-        view: Box<View>,
-        /// Position of the snapshot it was seeded from.
-        seeded_at: Offset,
-        /// True until its rows were put into the live table for the first time.
-        fresh: bool,
-        attempts: u32,
-    },
-    Reevaluated(Reevaluated),
-    Failed(Mode),
-}
-
-struct Seeding {
-    /// The tables in key form.
-    reads: Arc<[Reads]>,
-    /// Changes from here on are in `changes`.
-    from: Offset,
-    /// Changes by the position of the world with them in it.
-    changes: Vec<(Offset, RowChange)>,
-    bytes: usize,
-    /// True if somebody must be told to seed it.
-    wanted: bool,
-    attempts: u32,
-}
-
-struct Reevaluated {
-    /// In key form.
-    tables: Vec<TableName>,
-    clock: bool,
-    /// Position of the world with the last change of its tables in it.
-    changed_at: Offset,
-    /// Position and tick of the newest result, whether it is shown or pending.
-    newest: Option<(Offset, Tick)>,
-    /// Came, but is not shown yet.
-    pending: Option<Evaluated>,
-    running: bool,
-    started_us: i64,
-    not_before_us: i64,
-}
-
-impl Reevaluated {
-    fn is_dirty(&self, tick: Tick) -> bool {
-        self.newest.is_none_or(|(position, at)| self.changed_at > position || (self.clock && tick > at))
-    }
-}
-
-/// What a view does to its live table in a moment.
-enum Step {
-    Delta(Delta),
-    Replace(Delta),
-    Rows(Vec<Row>),
-    Nothing,
 }
 
 /// Drives all views. See the module's story.
@@ -214,26 +164,18 @@ impl Engine {
     /// [`Engine::reseeds`] the first time); a re-evaluated one becomes due at once.
     pub fn add(&mut self, id: ViewId, schema: impl Into<Arc<LiveSchema>>, kind: Kind) {
         let (runner, mode) = match kind {
-            Kind::Incremental { reads } => {
+            Kind::Incremental { reads, again } => {
                 let keyed = |reads: Reads| Reads { table: reads.table.key(), ..reads };
                 let reads = reads.into_iter().map(keyed).collect();
-                (Runner::Seeding(Seeding::new(reads, self.position, 0, false)), Mode::Incremental)
+                let seeding = Seeding::new(reads, Arc::new(again), self.position, 0, false);
+                (Runner::Seeding(seeding), Mode::Incremental)
             }
             Kind::Reevaluated { tables, clock } => {
-                let runner = Reevaluated {
-                    tables: tables.iter().map(TableName::key).collect(),
-                    clock,
-                    changed_at: self.position,
-                    newest: None,
-                    pending: None,
-                    running: false,
-                    started_us: 0,
-                    not_before_us: i64::MIN,
-                };
-                (Runner::Reevaluated(runner), Mode::Reevaluated)
+                let tables = tables.iter().map(TableName::key).collect();
+                (Runner::reevaluated(tables, clock, self.position), Mode::Reevaluated)
             }
         };
-        self.entries.insert(id, Entry { runner, true_at: None, evaluations: 0, cost_us: 0 });
+        self.entries.insert(id, Entry { runner, true_at: None, fell_back: None, evaluations: 0, cost_us: 0 });
         let table = LiveTable::new(schema.into(), self.version, &self.limits);
         let state = ViewState::Seeding { percent: 0 };
         self.tables.write(|moment| moment.views.insert(id, Published { table, state, mode }));
@@ -274,8 +216,9 @@ impl Engine {
         if let Err(error) = caught_up {
             return self.fail(id, error);
         }
-        let (reads, attempts) = (Arc::clone(&seeding.reads), seeding.attempts);
-        let runner = Runner::Live { reads, view, seeded_at: position, fresh: true, attempts };
+        let (reads, again, attempts) =
+            (Arc::clone(&seeding.reads), Arc::clone(&seeding.again), seeding.attempts);
+        let runner = Runner::Live { reads, again, view, seeded_at: position, fresh: true, attempts };
         if let Some(entry) = self.entries.get_mut(&id) {
             entry.runner = runner;
         }
@@ -320,12 +263,50 @@ impl Engine {
         }
     }
 
-    /// Ends a view with an error, which its readers see at once.
+    /// Ends a view with an error, which its readers see at once; one that grew too large is run again instead.
     pub fn fail(&mut self, id: ViewId, error: ViewError) {
+        if error.is_too_large() && self.fall_back(id, &error) {
+            return;
+        }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let mode = entry.mode();
         entry.runner = Runner::Failed(mode);
         self.set_state(id, ViewState::Failed(error));
+    }
+
+    /// Makes a view of changes one that is run again. Its readers keep what they have until the first result,
+    /// which they get as a snapshot that names the mode.
+    fn fall_back(&mut self, id: ViewId, error: &ViewError) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        let (Runner::Seeding(Seeding { reads, again, .. }) | Runner::Live { reads, again, .. }) =
+            &entry.runner
+        else {
+            return false;
+        };
+        let tables = reads.iter().map(|reads| reads.table.clone()).collect();
+        let (schema, clock) = (Arc::clone(&again.schema), again.clock);
+        entry.runner = Runner::reevaluated(tables, clock, self.position);
+        entry.fell_back = Some(error.clone());
+        entry.true_at = None;
+        let table = LiveTable::new(schema, self.version, &self.limits);
+        let state = ViewState::Seeding { percent: 0 };
+        let published = Published { table, state, mode: Mode::Reevaluated };
+        self.tables.write(|moment| moment.views.insert(id, published));
+        true
+    }
+
+    /// Lets the largest views go until all together are within their bound.
+    fn bound(&mut self) {
+        let max = self.limits.state_total_bytes_max;
+        loop {
+            let sizes = self.entries.iter().map(|(&id, entry)| (entry.state_bytes(), id));
+            let (bytes, largest) =
+                sizes.fold((0, None), |(sum, largest), size| (sum + size.0, largest.max(Some(size))));
+            match largest.filter(|(size, _)| bytes > max && *size > 0) {
+                Some((_, id)) => self.fail(id, ViewError::TotalOverflow { bytes, max }),
+                None => return,
+            }
+        }
     }
 
     /// Forgets a view.
@@ -369,6 +350,7 @@ impl Engine {
         for (id, error) in failed {
             self.fail(id, error);
         }
+        self.bound();
     }
 
     /// Makes a moment: all views as of `position` and `tick`, under the next version.
@@ -382,7 +364,7 @@ impl Engine {
         if self.history.len() > HISTORY_MAX {
             self.history.pop_front();
         }
-        let mut steps = Vec::with_capacity(self.entries.len());
+        let (mut steps, mut failed) = (Vec::with_capacity(self.entries.len()), Vec::new());
         for (&id, entry) in &mut self.entries {
             let evaluations = entry.evaluations;
             let step = entry.step(self.position);
@@ -392,13 +374,15 @@ impl Engine {
             let step = match step {
                 Ok(step) => step,
                 Err(error) => {
-                    entry.runner = Runner::Failed(entry.mode());
-                    steps.push((id, Step::Nothing, Some(ViewState::Failed(error))));
+                    failed.push((id, error));
                     continue;
                 }
             };
             let state = entry.state(version, self.tick, &self.history, &step);
             steps.push((id, step, state));
+        }
+        for (id, error) in failed {
+            self.fail(id, error);
         }
         let (position, tick) = (self.position, self.tick);
         self.tables.write(|moment| {
@@ -439,6 +423,7 @@ impl Engine {
             evaluations: entry.evaluations,
             cost_us: entry.cost_us,
             state_bytes: entry.state_bytes(),
+            fell_back: entry.fell_back.clone(),
         });
         EngineStats { views: views.collect(), ..self.stats.clone() }
     }
@@ -449,199 +434,5 @@ impl Engine {
                 published.state = state;
             }
         });
-    }
-}
-
-impl Seeding {
-    fn new(reads: Arc<[Reads]>, from: Offset, attempts: u32, wanted: bool) -> Seeding {
-        Seeding { reads, from, changes: Vec::new(), bytes: 0, wanted, attempts }
-    }
-
-    fn keep(&mut self, end: Offset, change: &RowChange, bytes_max: usize) {
-        // Columns that were read from the log share their memory, and rows in memory are slices: each counts its own.
-        let own = |column: &ArrayRef| column.to_data().get_slice_memory_size();
-        let bytes: usize = change
-            .rows
-            .columns()
-            .iter()
-            .map(|column| own(column).unwrap_or_else(|_| column.get_array_memory_size()))
-            .sum();
-        self.bytes += bytes;
-        self.changes.push((end, change.clone()));
-        if self.bytes > bytes_max {
-            // The snapshot that is being read is too old by now. `seeded` will notice and ask for another.
-            self.changes = Vec::new();
-            self.bytes = 0;
-            self.from = end;
-        }
-    }
-}
-
-/// True if the table is read.
-fn names(reads: &[Reads], table: &TableName) -> bool {
-    reads.iter().any(|reads| reads.table == *table)
-}
-
-impl Entry {
-    fn mode(&self) -> Mode {
-        match &self.runner {
-            Runner::Seeding(_) | Runner::Live { .. } => Mode::Incremental,
-            Runner::Reevaluated(_) => Mode::Reevaluated,
-            Runner::Failed(mode) => *mode,
-        }
-    }
-
-    fn state_bytes(&self) -> usize {
-        match &self.runner {
-            Runner::Seeding(seeding) => seeding.bytes,
-            Runner::Live { view, .. } => view.state_bytes(),
-            Runner::Reevaluated(_) | Runner::Failed(_) => 0,
-        }
-    }
-
-    fn apply_rows(
-        &mut self,
-        table: &TableName,
-        end: Offset,
-        change: &RowChange,
-        limits: &ViewLimits,
-    ) -> Result<(), ViewError> {
-        match &mut self.runner {
-            Runner::Seeding(seeding) if names(&seeding.reads, table) => {
-                seeding.keep(end, change, limits.buffer_bytes_max);
-            }
-            Runner::Live { reads, view, seeded_at, .. } if end > *seeded_at && names(reads, table) => {
-                view.apply(change)?;
-            }
-            Runner::Reevaluated(runner) if runner.tables.contains(table) => runner.changed_at = end,
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn apply_schema(
-        &mut self,
-        table: &TableName,
-        end: Offset,
-        change: &SchemaChange,
-    ) -> Result<(), ViewError> {
-        let name = || change.table.clone();
-        match &mut self.runner {
-            Runner::Seeding(Seeding { reads, .. }) | Runner::Live { reads, .. } if names(reads, table) => {
-                let new = still_there(change)?;
-                let read = reads.iter().filter(|reads| reads.table == *table);
-                for column in read.flat_map(|reads| &reads.columns) {
-                    let Some(index) = new.index_of(&column.name) else {
-                        let column = column.name.to_string();
-                        return Err(ViewError::ColumnDropped { table: name(), column });
-                    };
-                    let (was, now) = (column.ty, new.columns[index].ty);
-                    if was != now {
-                        let column = column.name.to_string();
-                        return Err(ViewError::ColumnRetyped { table: name(), column, was, now });
-                    }
-                }
-            }
-            Runner::Reevaluated(runner) if runner.tables.contains(table) => {
-                still_there(change)?;
-                runner.changed_at = end;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// Computes what the view does in the moment at `position`.
-    fn step(&mut self, position: Offset) -> Result<Step, ViewError> {
-        match &mut self.runner {
-            Runner::Live { reads, view, attempts, .. } if view.needs_reseed().is_some() => {
-                let seeding = Seeding::new(Arc::clone(reads), position, *attempts, true);
-                self.runner = Runner::Seeding(seeding);
-                Ok(Step::Nothing)
-            }
-            // Seeded from a snapshot that the apply thread has not reached yet.
-            Runner::Live { seeded_at, .. } if *seeded_at > position => Ok(Step::Nothing),
-            Runner::Live { view, fresh, .. } if *fresh || view.is_dirty() => {
-                let delta = view.collect()?;
-                if view.needs_reseed().is_some() {
-                    return self.step(position);
-                }
-                self.evaluations += 1;
-                Ok(if mem::take(fresh) { Step::Replace(delta) } else { Step::Delta(delta) })
-            }
-            Runner::Reevaluated(runner)
-                if runner.pending.as_ref().is_some_and(|p| p.position <= position) =>
-            {
-                Ok(runner.pending.take().map_or(Step::Nothing, |evaluated| Step::Rows(evaluated.rows)))
-            }
-            _ => Ok(Step::Nothing),
-        }
-    }
-
-    /// What the view says of its content in the moment `version`; `None` for what it said before.
-    fn state(
-        &mut self,
-        version: Version,
-        tick: Tick,
-        history: &VecDeque<(Version, Offset, Tick)>,
-        step: &Step,
-    ) -> Option<ViewState> {
-        match &self.runner {
-            Runner::Live { fresh: false, .. } => self.true_at = Some(version),
-            Runner::Reevaluated(runner) => match (runner.newest, step) {
-                (Some(_), _) if runner.pending.is_none() && !runner.is_dirty(tick) => {
-                    self.true_at = Some(version);
-                }
-                (Some((position, at)), Step::Rows(_)) => {
-                    let held = history.iter().rev().find(|(_, p, t)| *p <= position && *t <= at);
-                    self.true_at = held.map(|&(version, ..)| version).max(self.true_at).or(Some(version));
-                }
-                _ => {}
-            },
-            Runner::Failed(_) => return None,
-            Runner::Seeding(_) | Runner::Live { .. } => {}
-        }
-        match self.true_at {
-            Some(at) if at == version => Some(ViewState::Live),
-            Some(version) => Some(ViewState::Behind { version }),
-            None => None,
-        }
-    }
-}
-
-/// What the table looks like, if it is there under its name.
-fn still_there(change: &SchemaChange) -> Result<&TableSchema, ViewError> {
-    let table = || change.table.clone();
-    match &change.new {
-        None => Err(ViewError::TableDropped { table: table() }),
-        Some(new) if new.name.key() != change.table.key() => {
-            Err(ViewError::TableRenamed { table: table(), to: new.name.clone() })
-        }
-        Some(new) => Ok(new),
-    }
-}
-
-impl Published {
-    fn install(&mut self, version: Version, step: Step) {
-        let unseen = matches!(self.state, ViewState::Seeding { .. });
-        match step {
-            Step::Delta(delta) => {
-                delta.install(version, &mut self.table);
-            }
-            Step::Replace(delta) => {
-                if unseen {
-                    self.table.restart(version);
-                }
-                self.table.replace(version, delta.upsert);
-                self.table.set_truncated(delta.truncated);
-            }
-            Step::Rows(rows) => {
-                if unseen {
-                    self.table.restart(version);
-                }
-                self.table.replace(version, rows);
-            }
-            Step::Nothing => self.table.advance(version),
-        }
     }
 }

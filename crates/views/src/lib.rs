@@ -21,6 +21,7 @@ mod limits;
 mod live;
 mod plan;
 mod rows;
+mod runner;
 mod select;
 mod shelf;
 mod source;
@@ -35,7 +36,7 @@ pub mod oracle;
 mod tests;
 
 pub use cells::is_supported;
-pub use engine::{Engine, EngineStats, Evaluated, Kind, ViewStats};
+pub use engine::{Again, Engine, EngineStats, Evaluated, Kind, ViewStats};
 pub use error::ViewError;
 pub use limits::ViewLimits;
 pub use live::{Changes, Key, LiveColumn, LiveSchema, LiveTable, Row};

@@ -16,7 +16,7 @@ use std::{
 
 use arrow::array::{ArrayRef, RecordBatch};
 
-use crate::{Flow, Kind, LiveColumn, LiveSchema, ViewError};
+use crate::{Again, Flow, Kind, LiveColumn, LiveSchema, ViewError};
 
 /// A deterministic expression: columns in, a column of the same length out. `query` implements it over
 /// DataFusion's physical expressions. It never reads a clock: `now()` is in the plan's [`Window`], or the
@@ -69,9 +69,11 @@ impl ViewPlan {
         }
     }
 
-    /// What to hand to [`crate::Engine::add`] for this plan.
-    pub fn kind(&self) -> Kind {
-        Kind::Incremental { reads: self.flow.reads() }
+    /// What to hand to [`crate::Engine::add`] for this plan; `schema` is what its rows look like should the
+    /// query be run again.
+    pub fn kind(&self, schema: Arc<LiveSchema>) -> Kind {
+        let again = Again { schema, clock: self.flow.has_window() };
+        Kind::Incremental { reads: self.flow.reads(), again }
     }
 }
 

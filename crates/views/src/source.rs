@@ -187,6 +187,17 @@ impl Flow {
         self.leaves().into_iter().map(reads).collect()
     }
 
+    /// True if the clock moves rows in or out.
+    pub fn has_window(&self) -> bool {
+        self.window.is_some()
+            || match &self.source {
+                Source::Table(_) => false,
+                Source::Join(join) => join.sides.iter().any(Flow::has_window),
+                Source::Union(branches) => branches.iter().any(|branch| branch.flow.has_window()),
+                Source::Select(select) => select.flow.has_window(),
+            }
+    }
+
     /// True if rows never go, as long as none goes from a table.
     pub(crate) fn only_inserts(&self) -> bool {
         self.window.is_none_or(|window| window.lower.is_none())

@@ -192,13 +192,8 @@ pub(super) async fn evaluate(
     live: &LiveQuery,
     rows_max: usize,
 ) -> Result<Vec<Arc<[Value]>>, SqlError> {
-    let key = match live.mode {
-        LiveMode::Reevaluated { key, .. } => key,
-        LiveMode::Incremental { .. } => RowKey { numbered: false, counted: false },
-    };
-    if matches!(live.mode, LiveMode::Reevaluated { .. }) {
-        check_columns(&planned.schema(), live)?;
-    }
+    let (LiveMode::Reevaluated { key, .. } | LiveMode::Incremental { key, .. }) = live.mode;
+    check_columns(&planned.schema(), live)?;
     let mut result = engine.run(ctx, planned).await?;
     let failed =
         |e: &datafusion::error::DataFusionError| failure::locate(e, &planned.text, Some(&planned.state));

@@ -20,7 +20,7 @@ mod window;
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use nowcast_model::{TableName, Tick, Value};
-use nowcast_views::{Kind, LiveSchema, View, ViewLimits, ViewPlan};
+use nowcast_views::{Kind, LiveSchema, View, ViewError, ViewLimits, ViewPlan};
 
 pub use self::keyed::RowKey;
 use crate::{
@@ -52,6 +52,10 @@ pub enum LiveMode {
     Incremental {
         /// What to compute.
         plan: Arc<ViewPlan>,
+        /// What its rows look like should it be run again, having grown too large.
+        again: Arc<LiveSchema>,
+        /// How they are told apart then.
+        key: RowKey,
     },
     /// By running it again.
     Reevaluated {
@@ -76,7 +80,7 @@ impl LiveQuery {
     /// What to hand to [`nowcast_views::Engine::add`].
     pub fn kind(&self) -> Kind {
         match &self.mode {
-            LiveMode::Incremental { plan } => plan.kind(),
+            LiveMode::Incremental { plan, again, .. } => plan.kind(again.clone()),
             LiveMode::Reevaluated { tables, clock, .. } => {
                 Kind::Reevaluated { tables: tables.clone(), clock: *clock }
             }
@@ -102,7 +106,7 @@ impl LiveQuery {
     /// The tables that it reads.
     pub fn tables(&self) -> Vec<TableName> {
         match &self.mode {
-            LiveMode::Incremental { plan } => {
+            LiveMode::Incremental { plan, .. } => {
                 let names: BTreeSet<_> =
                     plan.flow.leaves().into_iter().map(|(leaf, _)| &leaf.table).collect();
                 names.into_iter().cloned().collect()
@@ -119,7 +123,7 @@ impl LiveQuery {
             names.collect::<Vec<_>>().join(", ")
         };
         let (reason, window, operators) = match &self.mode {
-            LiveMode::Incremental { plan } => {
+            LiveMode::Incremental { plan, .. } => {
                 let reason = "every part of it can be maintained by the changes of its tables".to_owned();
                 (reason, explain::windows(&plan.flow), explain::operators(plan))
             }
@@ -192,14 +196,14 @@ impl QueryEngine {
         tick: Tick,
         limits: &ViewLimits,
         progress: impl FnMut(u64) + Send,
-    ) -> Result<View, SqlError> {
-        let LiveMode::Incremental { plan } = &live.mode else {
-            return Err(SqlError::new(SqlCode::Internal, "a re-evaluated query has no state to seed"));
+    ) -> Result<View, ViewError> {
+        let LiveMode::Incremental { plan, .. } = &live.mode else {
+            return Err(ViewError::Plan("a re-evaluated query has no state to seed".to_owned()));
         };
         seed::seed(self, ctx, plan, tick, limits, progress).await
     }
 
-    /// The rows of a query at the snapshot and `tick`, in the form of its live table. At most
+    /// The rows of a query at the snapshot and `tick`, in the form of its live table once it is run again. At most
     /// `rows_max` + 1 of them: one more than is shown tells that there are more.
     ///
     /// # Errors

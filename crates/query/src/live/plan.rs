@@ -55,16 +55,17 @@ pub(super) fn make(planned: &Planned) -> Result<Made, SqlError> {
         .analyzer()
         .execute_and_check(planned.plan.clone(), options, |_, _| {})
         .map_err(|e| failure::locate(&e, &planned.text, Some(&planned.state)))?;
+    let (again, key) = keyed::schema(planned, &plan);
     match projected(&plan).and_then(|plan| incremental(planned, &plan)) {
         Ok(plan) => {
-            Ok(Made { schema: plan.live_schema(), mode: LiveMode::Incremental { plan: Arc::new(plan) } })
+            let (schema, plan) = (plan.live_schema(), Arc::new(plan));
+            Ok(Made { schema, mode: LiveMode::Incremental { plan, again: Arc::new(again), key } })
         }
         Err(reason) => {
-            let (schema, key) = keyed::schema(planned, &plan);
             let tables: Vec<TableName> = planned.found.values().map(|t| t.schema.name.clone()).collect();
             // Nobody tells when a system table changes: look at every tick.
             let clock = found.clock || planned.found_other;
-            Ok(Made { schema, mode: LiveMode::Reevaluated { tables, clock, reason, key } })
+            Ok(Made { schema: again, mode: LiveMode::Reevaluated { tables, clock, reason, key } })
         }
     }
 }

@@ -10,7 +10,7 @@ use datafusion::{
 };
 use futures::TryStreamExt;
 use nowcast_model::{Tick, name_key};
-use nowcast_views::{View, ViewLimits, ViewPlan, Window};
+use nowcast_views::{View, ViewError, ViewLimits, ViewPlan, Window};
 
 use crate::{
     context::QueryContext,
@@ -28,22 +28,22 @@ pub(super) async fn seed(
     tick: Tick,
     limits: &ViewLimits,
     mut progress: impl FnMut(u64) + Send,
-) -> Result<View, SqlError> {
-    let failed = |e: nowcast_views::ViewError| SqlError::new(SqlCode::Data, e.to_string());
-    let mut view = View::new(plan.clone(), limits).map_err(failed)?;
-    view.tick(tick).map_err(failed)?;
+) -> Result<View, ViewError> {
+    let failed = |e: SqlError| ViewError::Evaluation(e.to_string());
+    let mut view = View::new(plan.clone(), limits)?;
+    view.tick(tick)?;
     let state = engine.session(tick.us(), true);
     let mut rows = 0;
     // From the right: what a join looks up is there when the rows that look come.
     for (number, (leaf, flow)) in plan.flow.leaves().into_iter().enumerate().rev() {
         let Some(table) = ctx.snapshot.table(&leaf.table) else {
             let message = format!("the table {} was dropped", leaf.table);
-            return Err(SqlError::new(SqlCode::UndefinedTable, message));
+            return Err(failed(SqlError::new(SqlCode::UndefinedTable, message)));
         };
         // The table may have lost other columns since, and renamed these.
         let wanted = leaf
             .places_in(&flow.input, &table.schema)
-            .map_err(|error| SqlError::new(SqlCode::UndefinedColumn, error.to_string()))?;
+            .map_err(|error| failed(SqlError::new(SqlCode::UndefinedColumn, error.to_string())))?;
         let time_of = |column: usize| table.schema.columns[wanted[column]].name.clone();
         let provider = Arc::new(SnapshotTable::new(table.clone(), Shape { folded: true, seq: true }));
         let scan = async {
@@ -58,11 +58,10 @@ pub(super) async fn seed(
             let physical = state.create_physical_plan(&scan.build()?).await?;
             datafusion::physical_plan::execute_stream(physical, state.task_ctx())
         };
-        let mut stream = scan.await.map_err(|e| failure::of(&e))?;
-        while let Some(batch) = stream.try_next().await.map_err(|e| failure::of(&e))? {
-            let batch = arrow::array::RecordBatch::try_new(flow.input.clone(), batch.columns().to_vec())
-                .map_err(|e| SqlError::new(SqlCode::Internal, e.to_string()))?;
-            view.seed(number, &batch).map_err(failed)?;
+        let mut stream = scan.await.map_err(|e| failed(failure::of(&e)))?;
+        while let Some(batch) = stream.try_next().await.map_err(|e| failed(failure::of(&e)))? {
+            let batch = arrow::array::RecordBatch::try_new(flow.input.clone(), batch.columns().to_vec())?;
+            view.seed(number, &batch)?;
             rows += batch.num_rows() as u64;
             progress(rows);
         }

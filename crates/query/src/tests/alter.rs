@@ -117,7 +117,7 @@ fn live_queries_outlive_columns_that_they_do_not_read() {
     let (sum, all) = (plan(&world, "SELECT sum(w) FROM q"), plan(&world, "q"));
     let again = plan(&world, "SELECT q.*, b.s FROM q JOIN q b ON q.ts = b.ts");
     let (tick, limits) = (Tick::containing(NOW_US), ViewLimits::default());
-    let seed = |world: &World, live: &LiveQuery| -> Result<View, SqlError> {
+    let seed = |world: &World, live: &LiveQuery| -> Result<View, nowcast_views::ViewError> {
         world.runtime.block_on(world.engine.seed(&world.ctx(), live, tick, &limits, |_| {}))
     };
     let (mut early, mut ended) = (seed(&world, &sum).unwrap(), seed(&world, &all).unwrap());

@@ -94,7 +94,7 @@ fn ranges_become_windows() {
         "SELECT count() FROM trips WHERE ts >= now() - interval '5 minutes' AND ts > now() - interval '1 hour'
          AND ts BETWEEN '2020-01-01' AND now() + interval '10 seconds' AND price > 1",
     );
-    let LiveMode::Incremental { plan } = &live.mode else { panic!("{live:?}") };
+    let LiveMode::Incremental { plan, .. } = &live.mode else { panic!("{live:?}") };
     let window = plan.flow.window.unwrap();
     assert_eq!(window.lower, Some(Bound { offset_us: -300_000_000, inclusive: true }));
     assert_eq!(window.upper, Some(Bound { offset_us: 10_000_000, inclusive: true }));

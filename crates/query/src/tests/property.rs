@@ -228,7 +228,7 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
     ));
     world.run("CREATE TABLE cabs (since TIMESTAMP, cab SYMBOL, seats INT, owner VARCHAR) timestamp(since)");
     let live = world.engine.plan_live(&world.ctx(), sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
-    let LiveMode::Incremental { plan } = &live.mode else { panic!("{sql}: {live:?}") };
+    let LiveMode::Incremental { plan, again, .. } = &live.mode else { panic!("{sql}: {live:?}") };
     let limits = ViewLimits::default();
     let seed = |world: &World| {
         let (ctx, tick) = (world.ctx(), Tick::containing(world.now_us));
@@ -329,18 +329,18 @@ fn run(sql: &str, keys: &str, steps: Vec<Step>) {
     }
     let tick = Tick::containing(world.now_us);
     let batch = world.values(&live, tick);
-    let visible = |rows: Vec<Arc<[Value]>>| -> Vec<Arc<[Value]>> {
-        let hidden: Vec<bool> = live.schema.columns.iter().map(|c| c.hidden).collect();
+    let visible = |rows: Vec<Arc<[Value]>>, schema: &nowcast_views::LiveSchema| -> Vec<Arc<[Value]>> {
+        let hidden: Vec<bool> = schema.columns.iter().map(|c| c.hidden).collect();
         let cells = |row: &Arc<[Value]>| {
             row.iter().zip(&hidden).filter(|(_, h)| !**h).map(|(v, _)| v.clone()).collect()
         };
         rows.iter().map(cells).collect()
     };
-    let mut batch = batch;
-    let mut kept = visible(shown(&state.table));
+    let mut batch = visible(batch, again);
+    let mut kept = visible(shown(&state.table), &live.schema);
     let mut fresh = new_table();
     seed(&world).publish(version, &mut fresh).unwrap();
-    let mut seeded = visible(shown(&fresh));
+    let mut seeded = visible(shown(&fresh), &live.schema);
     // Rows that a limit chose must be the same; their order, where ORDER BY leaves it open, is the client's.
     for rows in [&mut batch, &mut kept, &mut seeded] {
         rows.sort();

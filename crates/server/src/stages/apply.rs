@@ -36,7 +36,7 @@ pub enum Command {
         added: watch::Sender<bool>,
     },
     /// The outcome of [`Work::Seed`].
-    Seeded(ViewId, Result<(View, Offset), ViewError>),
+    Seeded(ViewId, Result<(Box<View>, Offset), ViewError>),
     /// The outcome of [`Work::Evaluate`].
     Result(ViewId, Result<Evaluated, ViewError>),
     /// A view that is evaluated by other means than SQL changed.
@@ -182,7 +182,7 @@ impl Apply {
                 false
             }
             Command::Seeded(id, Ok((view, position))) => {
-                self.engine.seeded(id, view, position);
+                self.engine.seeded(id, *view, position);
                 true
             }
             Command::Seeded(id, Err(error)) => {

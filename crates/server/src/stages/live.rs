@@ -201,7 +201,9 @@ impl LiveService {
             let stats = stats.get(id);
             let (query, mode, reason) = match &entry.what {
                 What::Query { live, .. } => {
-                    (live.text.clone(), live.mode_name(), live.reason().map(str::to_owned))
+                    let fell_back = stats.and_then(|stats| stats.fell_back.as_ref()).map(ToString::to_string);
+                    let mode = stats.map_or(live.mode_name(), |stats| stats.mode.name());
+                    (live.text.clone(), mode, fell_back.or_else(|| live.reason().map(str::to_owned)))
                 }
                 What::Dashboard { name } => (format!("dashboard {name}"), "file", None),
             };
@@ -371,10 +373,7 @@ impl Inner {
         let position = snapshot.position;
         let ctx = self.context(snapshot, tick, params);
         let seeded = self.parts.sql.engine().seed(&ctx, &live, tick, &self.parts.limits, |_| {}).await;
-        Command::Seeded(
-            id,
-            seeded.map(|view| (view, position)).map_err(|e| ViewError::Evaluation(e.to_string())),
-        )
+        Command::Seeded(id, seeded.map(|view| (Box::new(view), position)))
     }
 
     async fn evaluate(&self, id: ViewId, snapshot: Arc<Snapshot>, tick: Tick) -> Command {

@@ -160,6 +160,7 @@ impl Server {
         let limits = ViewLimits {
             rows_max: raw.views.rows_max,
             state_bytes_max: raw.views.state_bytes_max,
+            state_total_bytes_max: raw.views.state_total_bytes_max,
             ..ViewLimits::default()
         };
         let tables = LiveTables::new();

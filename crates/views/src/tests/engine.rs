@@ -43,7 +43,7 @@ fn nothing_is_missed_and_nothing_counted_twice_while_seeding() {
     let (plan, mut table) = (counting(), TestTable::default());
     let mut engine = Engine::new(ViewLimits::default(), LiveTables::new());
     engine.apply(Offset::new(2), &[table.insert(vec![row(1), row(2)])]);
-    engine.add(A, plan.live_schema(), plan.kind());
+    engine.add(A, plan.live_schema(), kind(&plan));
     engine.seeding(A, 40);
     assert_eq!(state(&engine, A), ViewState::Seeding { percent: 40 });
     // One before the snapshot, one after.
@@ -62,7 +62,7 @@ fn a_snapshot_that_is_too_old_is_asked_for_again_and_given_up_in_the_end() {
     let (plan, mut table) = (counting(), TestTable::default());
     let limits = ViewLimits { buffer_bytes_max: 1, ..ViewLimits::default() };
     let mut engine = Engine::new(limits, LiveTables::new());
-    engine.add(A, plan.live_schema(), plan.kind());
+    engine.add(A, plan.live_schema(), kind(&plan));
     for attempt in 1..=8 {
         let (view, position) = (seed(&plan, &table), table.position());
         let change = table.insert(vec![row(1)]);
@@ -80,7 +80,7 @@ fn a_reseed_keeps_the_old_rows_and_says_so() {
     let plan = Arc::new(groups(vec![col(SYM)], vec![agg(AggFunction::Max, N)]));
     let mut table = TestTable::default();
     let mut engine = Engine::new(ViewLimits::default(), LiveTables::new());
-    engine.add(A, plan.live_schema(), plan.kind());
+    engine.add(A, plan.live_schema(), kind(&plan));
     engine.seeded(A, seed(&plan, &table), table.position());
     let change = table.insert(vec![row(1), row(2)]);
     engine.apply(table.position(), &[change]);
@@ -167,7 +167,7 @@ fn a_changed_table_ends_views_that_need_what_went() {
     let check = |new: Option<TableSchema>, expected: Option<&str>| {
         let plan = counting();
         let mut engine = Engine::new(ViewLimits::default(), LiveTables::new());
-        engine.add(A, plan.live_schema(), plan.kind());
+        engine.add(A, plan.live_schema(), kind(&plan));
         engine.add(
             B,
             plan.live_schema(),
@@ -211,7 +211,7 @@ fn one_view_fails_and_the_others_go_on() {
     let mut table = TestTable::default();
     let mut engine = Engine::new(ViewLimits::default(), LiveTables::new());
     for (id, plan) in [(A, &bad), (B, &good)] {
-        engine.add(id, plan.live_schema(), plan.kind());
+        engine.add(id, plan.live_schema(), kind(plan));
         engine.seeded(id, seed(plan, &TestTable::default()), Offset::ZERO);
     }
     let change = table.insert(vec![row(1)]);
@@ -233,7 +233,7 @@ fn moments_pass_without_changes_and_wake_readers() {
     tables.on_publish(Box::new(move |version| seen.store(version.get(), Ordering::SeqCst)));
     let plan = counting();
     let mut engine = Engine::new(ViewLimits::default(), Arc::clone(&tables));
-    engine.add(A, plan.live_schema(), plan.kind());
+    engine.add(A, plan.live_schema(), kind(&plan));
     engine.seeded(A, seed(&plan, &TestTable::default()), Offset::ZERO);
     engine.publish(Offset::ZERO, at_s(1));
     engine.publish(Offset::ZERO, at_s(2));
@@ -243,4 +243,37 @@ fn moments_pass_without_changes_and_wake_readers() {
         assert!(moment.view(A).unwrap().changes_since(Some(Version::new(1))).is_empty());
     });
     assert_eq!(engine.stats().evaluations_incremental, 1, "the second moment cost nothing");
+}
+
+#[test]
+fn a_view_that_grows_too_large_is_run_again() {
+    let grown = |limits: ViewLimits, expected: &str| {
+        let plan = Arc::new(groups(vec![col(N)], vec![count()]));
+        let mut table = TestTable::default();
+        let mut engine = Engine::new(limits, LiveTables::new());
+        for (id, plan) in [(A, &plan), (B, &counting())] {
+            engine.add(id, plan.live_schema(), kind(plan));
+            engine.seeded(id, View::new(Arc::clone(plan), &limits).unwrap(), Offset::ZERO);
+        }
+        engine.publish(table.position(), at_s(1));
+        assert_eq!((state(&engine, A), engine.due(0)), (ViewState::Live, vec![]));
+        let change = table.insert((0..1_000).map(row).collect());
+        engine.apply(table.position(), &[change]);
+        engine.publish(table.position(), at_s(2));
+        assert!(matches!(state(&engine, A), ViewState::Seeding { .. }), "{:?}", state(&engine, A));
+        assert_eq!(engine.tables().read(|moment| moment.view(A).unwrap().mode()), Mode::Reevaluated);
+        assert_eq!(engine.due(0), [A]);
+        let stats = engine.stats();
+        let why = stats.views[0].fell_back.as_ref().unwrap().to_string();
+        assert!(why.contains(expected), "{why}");
+        assert_eq!(stats.views[0].state_bytes, 0);
+        let rows = vec![Row::from([Value::Int(1), Value::Int(1)])];
+        engine.result(A, Ok(Evaluated { position: table.position(), tick: at_s(2), rows, cost_us: 0 }));
+        engine.publish(table.position(), at_s(2));
+        assert_eq!((state(&engine, A), shown(&engine, A)), (ViewState::Live, vec!["1 1".to_owned()]));
+        assert_eq!((state(&engine, B), shown(&engine, B)), (ViewState::Live, vec!["1000".to_owned()]));
+    };
+    let limits = ViewLimits::default();
+    grown(ViewLimits { state_bytes_max: 50_000, ..limits }, "views.state_bytes_max");
+    grown(ViewLimits { state_total_bytes_max: 50_000, ..limits }, "views.state_total_bytes_max");
 }

@@ -249,6 +249,11 @@ pub(super) fn rows_by(columns: &[usize], identity: &[usize]) -> ViewPlan {
     plan(Body::Rows { project }, output, (columns.len()..columns.len() + identity.len()).collect())
 }
 
+/// How the engine is to keep a plan's view.
+pub(super) fn kind(plan: &ViewPlan) -> Kind {
+    plan.kind(Arc::new(plan.live_schema()))
+}
+
 /// A plan with a sliding range.
 pub(super) fn within(window: Window, mut plan: ViewPlan) -> ViewPlan {
     plan.flow.window = Some(window);

@@ -199,7 +199,7 @@ impl World {
         engine.apply(position(&tables), &changes);
         let tick = at_s(20);
         engine.tick(tick);
-        engine.add(VIEW, plan.live_schema(), plan.kind());
+        engine.add(VIEW, plan.live_schema(), kind(&plan));
         let snapshot = Some((leaves(&plan, &tables), position(&tables), tick));
         World { tables, plan, limits, engine, tick, snapshot, clients: Default::default(), compared: 0 }
     }

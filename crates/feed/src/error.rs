@@ -11,8 +11,10 @@ pub mod code {
     pub const BAD_MESSAGE: &str = "bad_message";
     /// A message longer than `feed.message_bytes_max`.
     pub const MESSAGE_TOO_LARGE: &str = "message_too_large";
-    /// A message that is not text.
+    /// A message that is not text, on a connection that speaks JSON.
     pub const NOT_TEXT: &str = "not_text";
+    /// A message that is not binary, on a connection that speaks MessagePack.
+    pub const NOT_BINARY: &str = "not_binary";
     /// The id is in use.
     pub const DUPLICATE_ID: &str = "duplicate_id";
     /// No subscription has the id.
@@ -61,6 +63,9 @@ pub struct FeedError {
     /// Column in that line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u32>,
+    /// Seconds after which the same request may succeed, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
     /// True if the same request may succeed later.
     pub retry: bool,
 }
@@ -69,7 +74,7 @@ impl FeedError {
     /// An error that the same request would meet again.
     pub fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> FeedError {
         let (code, message) = (code.into(), message.into());
-        FeedError { code, message, hint: None, line: None, column: None, retry: false }
+        FeedError { code, message, hint: None, line: None, column: None, retry_after: None, retry: false }
     }
 
     /// Adds the remedy.
@@ -92,6 +97,13 @@ impl FeedError {
     pub fn retry(mut self) -> FeedError {
         self.retry = true;
         self
+    }
+
+    /// Says after how many seconds the same request may succeed.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> FeedError {
+        self.retry_after = Some(seconds);
+        self.retry()
     }
 }
 

@@ -2,11 +2,11 @@
 //!
 //! A [`Frame`] is the part of a message that is the same for all who go from one version of a view to another
 //! (see `encode`). Viewers mostly show the same pages, so they also give the same ids: a frame keeps the whole
-//! text for the first few ids that ask, and those viewers share one allocation.
+//! message for the first few ids that ask, and those viewers share one allocation.
 //!
-//! [`FrameCache`] finds frames by (view, from, to); the encoding is always JSON so far, a second one becomes
-//! part of the key. It is bounded by bytes and forgets the oldest first. The newest snapshot of each view is
-//! found by the view alone, too: a little later it is still good, completed by the delta since.
+//! [`FrameCache`] finds frames by (view, from, to, encoding). It is bounded by bytes and forgets the oldest first.
+//! The newest snapshot of each view is found by the view alone, too: a little later it is still good, completed by
+//! the delta since.
 
 use std::{
     collections::VecDeque,
@@ -15,52 +15,57 @@ use std::{
 };
 
 use ahash::AHashMap;
-use axum::extract::ws::Utf8Bytes;
 use nowcast_model::Version;
 use nowcast_views::{LiveSchema, ViewId};
 
-use crate::{counters::Counters, encode, limits::SNAPSHOT_REUSE};
+use crate::{
+    counters::Counters,
+    encode::{Encoding, Head, Payload, Reason, Tail},
+    limits::SNAPSHOT_REUSE,
+};
 
-/// Ids for which a frame keeps the whole text.
+/// Ids for which a frame keeps the whole message.
 const SHARED_IDS_MAX: usize = 4;
 
 /// The shared part of a snapshot or delta.
 #[derive(Debug)]
 pub(crate) struct Frame {
     snapshot: bool,
-    tail: String,
-    texts: Mutex<Vec<(u64, Utf8Bytes)>>,
+    tail: Tail,
+    messages: Mutex<Vec<(u64, Payload)>>,
 }
 
 impl Frame {
     /// A frame from its tail.
-    pub(crate) fn new(snapshot: bool, tail: String) -> Frame {
-        Frame { snapshot, tail, texts: Mutex::new(Vec::new()) }
+    pub(crate) fn new(snapshot: bool, tail: Tail) -> Frame {
+        Frame { snapshot, tail, messages: Mutex::new(Vec::new()) }
     }
 
     /// The message for the subscription `id`.
-    pub(crate) fn text(&self, id: u64, reason: Option<encode::Reason>) -> Utf8Bytes {
+    pub(crate) fn message(&self, id: u64, reason: Option<Reason>) -> Payload {
+        let head = Head { snapshot: self.snapshot, id, reason };
         if reason.is_some() {
-            return encode::snapshot(id, reason, &self.tail).into();
+            return self.tail.message(head);
         }
-        let mut texts = lock(&self.texts);
-        if let Some((_, text)) = texts.iter().find(|(shared, _)| *shared == id) {
-            return text.clone();
+        let mut messages = lock(&self.messages);
+        if let Some((_, message)) = messages.iter().find(|(shared, _)| *shared == id) {
+            return message.clone();
         }
-        let text = match self.snapshot {
-            true => encode::snapshot(id, None, &self.tail),
-            false => encode::delta(id, &self.tail),
-        };
-        let text = Utf8Bytes::from(text);
-        if texts.len() < SHARED_IDS_MAX {
-            texts.push((id, text.clone()));
+        let message = self.tail.message(head);
+        if messages.len() < SHARED_IDS_MAX {
+            messages.push((id, message.clone()));
         }
-        text
+        message
     }
 
-    /// Bytes of the tail.
+    /// Bytes of the tail, before compression.
     pub(crate) fn len(&self) -> usize {
         self.tail.len()
+    }
+
+    /// Bytes of the tail as they are held.
+    pub(crate) fn bytes_held(&self) -> usize {
+        self.tail.bytes_held()
     }
 }
 
@@ -73,6 +78,8 @@ pub(crate) struct FrameKey {
     pub(crate) from: Option<Version>,
     /// The cursor that it leads to.
     pub(crate) to: Version,
+    /// How it is written.
+    pub(crate) encoding: Encoding,
 }
 
 /// A snapshot that was encoded a little while ago.
@@ -95,7 +102,7 @@ struct Inner {
     /// What is to be forgotten next, with its bytes.
     ages: VecDeque<(FrameKey, usize)>,
     bytes: usize,
-    recent: AHashMap<ViewId, Recent>,
+    recent: AHashMap<(ViewId, Encoding), Recent>,
 }
 
 /// Frames by what they are. See the module's story.
@@ -115,13 +122,13 @@ impl FrameCache {
         &self,
         key: FrameKey,
         counters: &Counters,
-        encode: impl FnOnce() -> String,
+        encode: impl FnOnce() -> Tail,
     ) -> Arc<Frame> {
         let slot = Arc::clone(lock(&self.inner).slots.entry(key).or_default());
         let mut encoded = None;
         let frame = slot.get_or_init(|| {
             let frame = Arc::new(Frame::new(key.from.is_none(), encode()));
-            encoded = Some(frame.len());
+            encoded = Some(frame.bytes_held());
             frame
         });
         if let Some(bytes) = encoded {
@@ -133,23 +140,23 @@ impl FrameCache {
     }
 
     /// The newest snapshot of a view, if it is recent.
-    pub(crate) fn recent(&self, view: ViewId) -> Option<Recent> {
-        let recent = lock(&self.inner).recent.get(&view).cloned();
+    pub(crate) fn recent(&self, view: ViewId, encoding: Encoding) -> Option<Recent> {
+        let recent = lock(&self.inner).recent.get(&(view, encoding)).cloned();
         recent.filter(|recent| recent.at.elapsed() < SNAPSHOT_REUSE)
     }
 
     /// Remembers the newest snapshot of a view.
     pub(crate) fn set_recent(
         &self,
-        view: ViewId,
+        key: (ViewId, Encoding),
         version: Version,
         schema: &Arc<LiveSchema>,
         frame: &Arc<Frame>,
     ) {
         let mut inner = lock(&self.inner);
-        if inner.recent.get(&view).is_none_or(|recent| recent.version < version) {
+        if inner.recent.get(&key).is_none_or(|recent| recent.version < version) {
             let (schema, frame) = (Arc::clone(schema), Arc::clone(frame));
-            inner.recent.insert(view, Recent { version, schema, frame, at: Instant::now() });
+            inner.recent.insert(key, Recent { version, schema, frame, at: Instant::now() });
         }
     }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     FeedError, FeedState, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, Tenant,
     counters::Transport,
+    encode::Encoding,
     error::code,
     hub::Hub,
     protocol::{Subscribe, Target},
@@ -100,17 +101,15 @@ async fn websocket(State(state): State<FeedState>, request: Request) -> Result<R
             return Err(Refusal(rejection.status(), error.hint(hint)));
         }
     };
-    let upgrade = upgrade.protocols([SUBPROTOCOL_JSON]);
+    let upgrade = upgrade.protocols([SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK]);
     if upgrade.selected_protocol().is_none() && upgrade.requested_protocols().next().is_some() {
         hub.counters.error(code::UNKNOWN_PROTOCOL);
-        let offered = |name: &str| upgrade.requested_protocols().any(|protocol| protocol == name);
-        let message = match offered(SUBPROTOCOL_MSGPACK) {
-            true => format!("{SUBPROTOCOL_MSGPACK} is not built yet"),
-            false => "none of the offered subprotocols is spoken here".to_owned(),
-        };
+        let message = "none of the offered subprotocols is spoken here";
         let error = FeedError::new(code::UNKNOWN_PROTOCOL, message);
-        return Err(error.hint(format!("offer {SUBPROTOCOL_JSON}")).into());
+        return Err(error.hint(format!("offer {SUBPROTOCOL_JSON} or {SUBPROTOCOL_MSGPACK}")).into());
     }
+    let packed = upgrade.selected_protocol().is_some_and(|name| name == SUBPROTOCOL_MSGPACK);
+    let encoding = if packed { Encoding::Packed } else { Encoding::Json };
     let seat =
         hub.admit(Transport::WebSocket, address).inspect_err(|error| hub.counters.error(&error.code))?;
     let limits = &hub.limits;
@@ -121,7 +120,7 @@ async fn websocket(State(state): State<FeedState>, request: Request) -> Result<R
         .max_write_buffer_size(limits.write_buffer_bytes + limits.frame_bytes_max + (64 << 10))
         .max_message_size(limits.message_bytes_max)
         .max_frame_size(limits.message_bytes_max);
-    Ok(upgrade.on_upgrade(move |socket| ws::serve(socket, hub, seat, tenant)))
+    Ok(upgrade.on_upgrade(move |socket| ws::serve(socket, hub, seat, tenant, encoding)))
 }
 
 async fn events(State(state): State<FeedState>, request: Request) -> Result<Response, Refusal> {

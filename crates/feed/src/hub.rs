@@ -24,7 +24,7 @@ use std::{
 };
 
 use ahash::AHashMap;
-use axum::{extract::ws::Utf8Bytes, http::HeaderMap};
+use axum::http::HeaderMap;
 use nowcast_model::{Epoch, Version};
 use nowcast_views::{Changes, LiveSchema, LiveTables, Moment, ViewId, ViewState};
 use tokio::{
@@ -35,7 +35,7 @@ use tokio::{
 use crate::{
     FeedCounts, FeedError, FeedLimits, Lease, Resolver, SubscribeRequest,
     counters::{Counters, Transport},
-    encode,
+    encode::{ENCODINGS, Encoding, Payload},
     error::code,
     frame::{Frame, FrameCache, FrameKey, lock},
     limits::LINGERING_MAX,
@@ -48,7 +48,7 @@ pub(crate) struct RoundView {
     pub(crate) schema: Arc<LiveSchema>,
     /// What changed since the round before; `None` while there is nothing to show.
     changes: Option<Changes>,
-    frame: OnceLock<Arc<Frame>>,
+    frames: [OnceLock<Arc<Frame>>; ENCODINGS],
 }
 
 impl RoundView {
@@ -63,11 +63,18 @@ impl RoundView {
     }
 
     /// The delta.
-    pub(crate) fn frame(&self, view: ViewId, round: &Round, hub: &Hub) -> Option<Arc<Frame>> {
+    pub(crate) fn frame(
+        &self,
+        view: ViewId,
+        round: &Round,
+        encoding: Encoding,
+        hub: &Hub,
+    ) -> Option<Arc<Frame>> {
         let changes = self.changes.as_ref().filter(|changes| !changes.is_empty())?;
-        Some(Arc::clone(self.frame.get_or_init(|| {
-            let key = FrameKey { view, from: Some(round.from), to: round.version };
-            hub.frames.get(key, &hub.counters, || encode::delta_tail(round.version, &self.schema, changes))
+        Some(Arc::clone(self.frames[encoding as usize].get_or_init(|| {
+            let key = FrameKey { view, from: Some(round.from), to: round.version, encoding };
+            let encode = || encoding.delta_tail(round.version, &self.schema, changes);
+            hub.frames.get(key, &hub.counters, encode)
         })))
     }
 }
@@ -82,14 +89,14 @@ pub(crate) struct Round {
     pub(crate) position: u64,
     pub(crate) now_us: i64,
     pub(crate) views: AHashMap<ViewId, RoundView>,
-    progress: OnceLock<Utf8Bytes>,
+    progress: [OnceLock<Payload>; ENCODINGS],
 }
 
 impl Round {
     /// The progress of those for whom nothing lags.
-    pub(crate) fn progress(&self) -> Utf8Bytes {
-        let text = || encode::progress(self.version, self.position, self.now_us, &[]).into();
-        self.progress.get_or_init(text).clone()
+    pub(crate) fn progress(&self, encoding: Encoding) -> Payload {
+        let progress = || encoding.progress(self.version, self.position, self.now_us, &[]);
+        self.progress[encoding as usize].get_or_init(progress).clone()
     }
 }
 
@@ -264,7 +271,7 @@ fn read_round(moment: &Moment, before: Option<&Round>, watched: &[ViewId]) -> Ro
             true => Changes { upsert: Vec::new(), ..changes },
             false => changes,
         });
-        Some((id, RoundView { state, schema, changes, frame: OnceLock::new() }))
+        Some((id, RoundView { state, schema, changes, frames: Default::default() }))
     });
     Round {
         number: before.map_or(0, |round| round.number + 1),
@@ -273,7 +280,7 @@ fn read_round(moment: &Moment, before: Option<&Round>, watched: &[ViewId]) -> Ro
         position: moment.position().get(),
         now_us: moment.tick().us(),
         views: views.collect(),
-        progress: OnceLock::new(),
+        progress: Default::default(),
     }
 }
 

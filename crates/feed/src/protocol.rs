@@ -1,4 +1,4 @@
-//! The messages of the live protocol, version 1, in JSON. `docs/live-protocol.md` tells what each means.
+//! The messages of the live protocol, version 1. `docs/live-protocol.md` tells what each means.
 //!
 //! What clients send is parsed here. What the server sends is written by `encode`, straight from the rows of
 //! live tables; [`ServerMessage`] is the same in serde's form, for clients in Rust and for tests.
@@ -8,14 +8,17 @@ use serde_json::{Map, Value as Json};
 
 use crate::{FeedError, error::code};
 
-/// The subprotocol that this server speaks.
+/// The subprotocol of messages in JSON.
 pub const SUBPROTOCOL_JSON: &str = "nowcast.v1.json";
 
-/// The subprotocol of the same messages in MessagePack; refused by name until it is built.
+/// The subprotocol of the same messages in MessagePack.
 pub const SUBPROTOCOL_MSGPACK: &str = "nowcast.v1.msgpack";
 
 /// Ids that clients give are below this: every JSON implementation keeps them exactly.
 pub const ID_MAX: u64 = 1 << 53;
+
+/// Values within values that a message in MessagePack may have; those of JSON are bounded by its parser.
+const DEPTH_MAX: usize = 64;
 
 /// What a subscription watches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,6 +136,22 @@ impl ClientMessage {
             bad(id, error.to_string())
                 .hint(id, "send one JSON object a message, as docs/live-protocol.md shows")
         })?;
+        ClientMessage::of(raw)
+    }
+
+    /// Reads a message in MessagePack.
+    ///
+    /// # Errors
+    /// As [`ClientMessage::parse`].
+    pub fn unpack(bytes: &[u8]) -> Result<ClientMessage, BadMessage> {
+        let raw: Raw = unpacked(bytes).map_err(|error| {
+            let id = unpacked::<Json>(bytes).ok().and_then(|json| json.get("id")?.as_u64());
+            bad(id, error).hint(id, "send one map a message, as docs/live-protocol.md shows")
+        })?;
+        ClientMessage::of(raw)
+    }
+
+    fn of(raw: Raw) -> Result<ClientMessage, BadMessage> {
         let id = raw.id;
         let missing = |field: &str| bad(id, format!("{} has no {field:?}", raw.op));
         let need_id = || match id {
@@ -170,6 +189,18 @@ impl ClientMessage {
                     .hint(id, "use subscribe, unsubscribe, resume, pace or ack"))
             }
         }
+    }
+}
+
+/// One value in MessagePack, and nothing behind it.
+fn unpacked<T: serde::de::DeserializeOwned>(mut bytes: &[u8]) -> Result<T, String> {
+    let mut deserializer = rmp_serde::Deserializer::new(&mut bytes);
+    deserializer.set_max_depth(DEPTH_MAX);
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    drop(deserializer);
+    match bytes.len() {
+        0 => Ok(value),
+        more => Err(format!("{more} bytes come behind the message")),
     }
 }
 

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
 use nowcast_model::Version;
 use nowcast_views::{Changes, LiveSchema, Mode, ViewId, ViewState};
 
 use crate::{
     FeedError,
-    encode::{self, Reason},
+    encode::{Encoding, Payload, Reason},
     error::code,
     frame::{Frame, FrameKey, Recent},
     hub::{Hub, since},
@@ -37,7 +36,7 @@ pub(crate) enum Taken {
     /// No rows yet.
     Nothing(ViewState),
     /// Messages, possibly none, that bring it to the moment.
-    Rows { texts: Vec<Utf8Bytes>, schema: Arc<LiveSchema>, state: ViewState },
+    Rows { messages: Vec<Payload>, schema: Arc<LiveSchema>, state: ViewState },
 }
 
 /// What a viewer gets, and the moment of it.
@@ -66,10 +65,10 @@ enum Seen {
 }
 
 /// Reads what `asks` lack.
-pub(crate) fn read(hub: &Hub, asks: Vec<Ask>) -> Read {
+pub(crate) fn read(hub: &Hub, encoding: Encoding, asks: Vec<Ask>) -> Read {
     let recents: Vec<Option<Recent>> = asks
         .iter()
-        .map(|ask| if ask.cursor.is_none() { hub.frames.recent(ask.view) } else { None })
+        .map(|ask| if ask.cursor.is_none() { hub.frames.recent(ask.view, encoding) } else { None })
         .collect();
     let (version, position, now_us, seen) = hub.tables.read(|moment| {
         let seen: Vec<Seen> = asks
@@ -95,7 +94,7 @@ pub(crate) fn read(hub: &Hub, asks: Vec<Ask>) -> Read {
             }
             Seen::Nothing(ViewState::Failed(error)) => Taken::Ended(view_failed(&error)),
             Seen::Nothing(state) => Taken::Nothing(state),
-            Seen::Rows(copied) => write(hub, &ask, copied, version),
+            Seen::Rows(copied) => write(hub, encoding, &ask, copied, version),
         };
         (ask.id, taken)
     });
@@ -131,7 +130,7 @@ fn copy(
     Copied { state, mode, schema, recent: None, changes, reason }
 }
 
-fn write(hub: &Hub, ask: &Ask, copied: Copied, version: Version) -> Taken {
+fn write(hub: &Hub, encoding: Encoding, ask: &Ask, copied: Copied, version: Version) -> Taken {
     let Copied { state, mode, schema, recent, mut changes, reason } = copied;
     let mut frames: Vec<Arc<Frame>> = Vec::new();
     let counters = &hub.counters;
@@ -140,17 +139,17 @@ fn write(hub: &Hub, ask: &Ask, copied: Copied, version: Version) -> Taken {
         frames.push(recent.frame);
     }
     if changes.snapshot {
-        let key = FrameKey { view: ask.view, from: None, to: version };
+        let key = FrameKey { view: ask.view, from: None, to: version, encoding };
         let frame = hub.frames.get(key, counters, || {
             changes.sort(&schema);
-            encode::snapshot_tail(hub.epoch, version, mode, &schema, &changes)
+            encoding.snapshot_tail(hub.epoch, version, mode, &schema, &changes)
         });
-        hub.frames.set_recent(ask.view, version, &schema, &frame);
+        hub.frames.set_recent((ask.view, encoding), version, &schema, &frame);
         frames.push(frame);
     } else if !changes.is_empty() || (ask.schema.is_none() && !snapshot) {
         // An accepted resume is answered even if nothing changed: it tells the client that its rows are good.
-        let key = FrameKey { view: ask.view, from: changes.from, to: version };
-        frames.push(hub.frames.get(key, counters, || encode::delta_tail(version, &schema, &changes)));
+        let key = FrameKey { view: ask.view, from: changes.from, to: version, encoding };
+        frames.push(hub.frames.get(key, counters, || encoding.delta_tail(version, &schema, &changes)));
     }
     let max = hub.limits.frame_bytes_max;
     if let Some(frame) = frames.iter().find(|frame| frame.len() > max) {
@@ -171,9 +170,9 @@ fn write(hub: &Hub, ask: &Ask, copied: Copied, version: Version) -> Taken {
         (false, true, true) => counters.resumes_refused.add(1),
         _ => {}
     }
-    let texts = frames.iter().enumerate().map(|(index, frame)| {
+    let messages = frames.iter().enumerate().map(|(index, frame)| {
         let reason = reason.filter(|_| index == 0 && snapshot);
-        frame.text(ask.id, reason)
+        frame.message(ask.id, reason)
     });
-    Taken::Rows { texts: texts.collect(), schema, state }
+    Taken::Rows { messages: messages.collect(), schema, state }
 }

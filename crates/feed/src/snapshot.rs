@@ -97,7 +97,7 @@ fn peek(hub: &Hub, opened: &Opened) -> Result<Peek, FeedError> {
         (_, None) => return Ok(Peek::Seeding(0)),
     };
     changes.sort(&schema);
-    let tail = encode::snapshot_tail(hub.epoch, version, mode, &schema, &changes);
+    let tail = encode::json::snapshot_tail(hub.epoch, version, mode, &schema, &changes);
     // The version moves with every commit; what counts for a poller is what follows it: schema and rows.
     let rows = tail.find(r#","schema":"#).map_or(tail.as_str(), |at| &tail[at..]);
     let hash = |seed| ahash::RandomState::with_seeds(seed, 2, 3, 4).hash_one(rows);

@@ -9,7 +9,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::ws::Utf8Bytes};
+use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use nowcast_model::{Epoch, Version};
@@ -90,7 +90,7 @@ async fn run(hub: &Arc<Hub>, viewer: &mut Viewer, slot: &mpsc::Sender<Bytes>) {
         let batch = viewer.batch(&round, now);
         let mut text = String::from(first.take().unwrap_or_default());
         while let Some(reply) = viewer.next_reply() {
-            event(&mut text, None, &reply);
+            event(&mut text, None, reply.as_text());
         }
         if let Some(batch) = batch {
             write(&mut text, hub.epoch, &batch);
@@ -118,12 +118,12 @@ fn write(text: &mut String, epoch: Epoch, batch: &Batch) {
     text.reserve(batch.messages.iter().map(|message| message.len() + 8).sum());
     for (index, message) in batch.messages.iter().enumerate() {
         let id = (index == last && batch.resumable).then(|| format!("{epoch}:{}", batch.version));
-        event(text, id.as_deref(), message);
+        event(text, id.as_deref(), message.as_text());
     }
 }
 
 /// JSON on one line: the encoder escapes line breaks.
-fn event(text: &mut String, id: Option<&str>, message: &Utf8Bytes) {
+fn event(text: &mut String, id: Option<&str>, message: &str) {
     if let Some(id) = id {
         text.push_str("id: ");
         text.push_str(id);

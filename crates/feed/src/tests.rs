@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod model;
+mod packed;
 mod rig;
 mod sockets;
 mod streams;

@@ -21,18 +21,17 @@ use std::{
     sync::Arc,
 };
 
-use axum::extract::ws::Utf8Bytes;
 use nowcast_model::{Epoch, Version};
 use nowcast_views::{LiveSchema, ViewError, ViewState};
 use tokio::time::Instant;
 
 use crate::{
     FeedError, SubscribeRequest, Tenant,
-    encode::{self, Reason},
+    encode::{Encoding, Payload, Reason},
     error::code,
     hub::{Hub, Opened, Round},
     limits::{REPLIES_MAX, RESUME_QUIET, RESUME_QUIET_MAX},
-    protocol::{ClientMessage, Pace, Subscribe},
+    protocol::{BadMessage, ClientMessage, Pace, Subscribe},
     read::{Ask, Taken, read},
 };
 
@@ -80,7 +79,7 @@ pub(crate) struct Closing {
 
 /// Messages that bring a client to one moment; the last is the progress.
 pub(crate) struct Batch {
-    pub(crate) messages: Vec<Utf8Bytes>,
+    pub(crate) messages: Vec<Payload>,
     pub(crate) version: Version,
     /// True if a client that comes back with this version can go on from it with every subscription: none
     /// waits for its first rows.
@@ -92,13 +91,14 @@ struct Sent {
     version: Version,
     now_us: i64,
     behind: Vec<(u64, ViewState)>,
-    text: Utf8Bytes,
+    message: Payload,
 }
 
 /// One viewer. See the module's story.
 pub(crate) struct Viewer {
     hub: Arc<Hub>,
     tenant: Option<Tenant>,
+    encoding: Encoding,
     subs: BTreeMap<u64, Sub>,
     serials: u64,
     /// Up to here the live subscriptions have everything.
@@ -115,7 +115,7 @@ pub(crate) struct Viewer {
     resuming: Option<(Instant, Instant)>,
     asked: bool,
     errors: u32,
-    replies: VecDeque<Utf8Bytes>,
+    replies: VecDeque<Payload>,
     opens: Vec<Open>,
 }
 
@@ -125,6 +125,7 @@ impl Viewer {
         Viewer {
             hub,
             tenant,
+            encoding: Encoding::default(),
             subs: BTreeMap::new(),
             serials: 0,
             cursor: Version::ZERO,
@@ -143,12 +144,31 @@ impl Viewer {
         }
     }
 
-    /// Takes in one message of the client.
+    /// Makes it one that speaks `encoding`; JSON until then.
+    pub(crate) fn speaking(self, encoding: Encoding) -> Viewer {
+        Viewer { encoding, ..self }
+    }
+
+    /// How it is spoken to.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Takes in one message of the client, in JSON.
     pub(crate) fn message(&mut self, text: &str, now: Instant) -> Result<(), Closing> {
+        self.take(ClientMessage::parse(text), now)
+    }
+
+    /// Takes in one message of the client.
+    pub(crate) fn take(
+        &mut self,
+        message: Result<ClientMessage, BadMessage>,
+        now: Instant,
+    ) -> Result<(), Closing> {
         if let Some((_, last)) = &mut self.resuming {
             *last = now;
         }
-        let outcome = match ClientMessage::parse(text) {
+        let outcome = match message {
             Ok(message) => self.act(message, now),
             Err(bad) => Err((bad.id, bad.error)),
         };
@@ -263,7 +283,7 @@ impl Viewer {
 
     fn reply(&mut self, id: Option<u64>, error: &FeedError) {
         self.hub.counters.error(&error.code);
-        self.replies.push_back(encode::error(id, error).into());
+        self.replies.push_back(self.encoding.error(id, error));
     }
 
     /// Answers a bad message; too many of them close the connection.
@@ -279,7 +299,7 @@ impl Viewer {
     }
 
     /// The next answer to the client's own messages.
-    pub(crate) fn next_reply(&mut self) -> Option<Utf8Bytes> {
+    pub(crate) fn next_reply(&mut self) -> Option<Payload> {
         self.replies.pop_front()
     }
 
@@ -348,7 +368,7 @@ impl Viewer {
     /// The heartbeat of a viewer that is at nothing new.
     fn repeat(&mut self, now: Instant) -> Option<Batch> {
         let sent = self.sent.as_ref()?;
-        let (messages, version) = (vec![sent.text.clone()], sent.version);
+        let (messages, version) = (vec![sent.message.clone()], sent.version);
         let batch = Batch { messages, version, resumable: self.is_resumable() };
         self.sent_at = now;
         self.count(&batch);
@@ -380,12 +400,12 @@ impl Viewer {
             let Some(view) = round.views.get(&opened.view) else { continue };
             let lacks = self.cursor < round.version && view.has_changes();
             if lacks && matches!(sub.state, SubState::Live { .. }) {
-                let Some(frame) = view.frame(opened.view, round, &self.hub) else { continue };
+                let Some(frame) = view.frame(opened.view, round, self.encoding, &self.hub) else { continue };
                 if frame.len() > self.hub.limits.frame_bytes_max {
                     // The way by itself ends the subscription with the error.
                     return self.batch_of_its_own(now);
                 }
-                messages.push(frame.text(id, None));
+                messages.push(frame.message(id, None));
                 self.hub.counters.deltas.add(1);
             }
             lags(&view.state, id, &mut behind);
@@ -393,9 +413,10 @@ impl Viewer {
         self.dirty = false;
         self.cursor = round.version;
         let moment = (round.version, round.now_us);
+        let encoding = self.encoding;
         let progress = |behind: &[_]| match behind {
-            [] => round.progress(),
-            _ => encode::progress(round.version, round.position, round.now_us, behind).into(),
+            [] => round.progress(encoding),
+            _ => encoding.progress(round.version, round.position, round.now_us, behind),
         };
         self.close(messages, moment, behind, beat, now, progress)
     }
@@ -415,15 +436,15 @@ impl Viewer {
             })
         });
         let asks = asks.collect();
-        let taken = read(&self.hub, asks);
+        let taken = read(&self.hub, self.encoding, asks);
         let (mut messages, mut behind) = (Vec::new(), Vec::new());
         for (id, taken) in taken.views {
             match taken {
                 Taken::Ended(error) => self.end(id, &error),
                 Taken::Nothing(state) => lags(&state, id, &mut behind),
-                Taken::Rows { texts, schema, state } => {
+                Taken::Rows { messages: new, schema, state } => {
                     lags(&state, id, &mut behind);
-                    messages.extend(texts);
+                    messages.extend(new);
                     if let Some(sub) = self.subs.get_mut(&id) {
                         sub.state = SubState::Live { schema };
                     }
@@ -432,29 +453,29 @@ impl Viewer {
         }
         self.dirty = false;
         self.cursor = taken.version;
-        let progress =
-            |behind: &[_]| encode::progress(taken.version, taken.position, taken.now_us, behind).into();
+        let encoding = self.encoding;
+        let progress = |behind: &[_]| encoding.progress(taken.version, taken.position, taken.now_us, behind);
         self.close(messages, (taken.version, taken.now_us), behind, true, now, progress)
     }
 
     /// Ends a batch with its progress, unless there is nothing to say.
     fn close(
         &mut self,
-        mut messages: Vec<Utf8Bytes>,
+        mut messages: Vec<Payload>,
         (version, now_us): (Version, i64),
         behind: Vec<(u64, ViewState)>,
         beat: bool,
         now: Instant,
-        progress: impl FnOnce(&[(u64, ViewState)]) -> Utf8Bytes,
+        progress: impl FnOnce(&[(u64, ViewState)]) -> Payload,
     ) -> Option<Batch> {
         let same = |sent: &Sent| sent.now_us == now_us && sent.behind == behind;
         if messages.is_empty() && !beat && self.sent.as_ref().is_some_and(same) {
             // Other views moved. This viewer's rows are those of the new moment, too; the next progress tells.
             return None;
         }
-        let text = progress(&behind);
-        messages.push(text.clone());
-        self.sent = Some(Sent { version, now_us, behind, text });
+        let message = progress(&behind);
+        messages.push(message.clone());
+        self.sent = Some(Sent { version, now_us, behind, message });
         self.sent_at = now;
         if self.resuming.take().is_some() {
             self.resume = None;
@@ -471,7 +492,7 @@ impl Viewer {
     }
 
     fn count(&self, batch: &Batch) {
-        let bytes: usize = batch.messages.iter().map(|text| text.len()).sum();
+        let bytes: usize = batch.messages.iter().map(Payload::len).sum();
         self.hub.counters.bytes_sent.add(bytes as u64);
         self.hub.counters.messages_sent.add(batch.messages.len() as u64);
     }

@@ -28,8 +28,10 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::{
     FeedError, Tenant,
+    encode::{Encoding, Payload},
     error::code,
     hub::{Hub, Opened, Seat},
+    protocol::ClientMessage,
     viewer::{Closing, Viewer},
 };
 
@@ -40,7 +42,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Outbox {
     control: VecDeque<Message>,
-    data: VecDeque<Utf8Bytes>,
+    data: VecDeque<Payload>,
     /// Since when there is something that the socket has not taken.
     since: Option<Instant>,
 }
@@ -64,7 +66,7 @@ impl Outbox {
         let mut sink = Pin::new(sink);
         while !self.control.is_empty() || !self.data.is_empty() {
             ready!(sink.as_mut().poll_ready(cx))?;
-            let next = self.control.pop_front().or_else(|| self.data.pop_front().map(Message::Text));
+            let next = self.control.pop_front().or_else(|| self.data.pop_front().map(Message::from));
             if let Some(message) = next {
                 sink.as_mut().start_send(message)?;
             }
@@ -78,13 +80,19 @@ impl Outbox {
 type Opening = FuturesUnordered<BoxFuture<'static, (u64, u64, Result<Opened, FeedError>)>>;
 
 /// Serves one connection until it ends.
-pub(crate) async fn serve(socket: WebSocket, hub: Arc<Hub>, seat: Seat, tenant: Option<Tenant>) {
+pub(crate) async fn serve(
+    socket: WebSocket,
+    hub: Arc<Hub>,
+    seat: Seat,
+    tenant: Option<Tenant>,
+    encoding: Encoding,
+) {
     let (mut sink, mut stream) = socket.split();
-    let mut viewer = Viewer::new(Arc::clone(&hub), tenant, Instant::now());
+    let mut viewer = Viewer::new(Arc::clone(&hub), tenant, Instant::now()).speaking(encoding);
     let outcome = converse(&mut sink, &mut stream, &hub, &mut viewer).await;
     if let Err(Some(closing)) = outcome {
         tracing::debug!(viewer = seat.number, code = closing.code, "{}", closing.reason);
-        let replies = std::iter::from_fn(|| viewer.next_reply()).map(Message::Text);
+        let replies = std::iter::from_fn(|| viewer.next_reply()).map(Message::from);
         let frame = CloseFrame { code: closing.code, reason: Utf8Bytes::from_static(closing.reason) };
         let last = replies.chain([Message::Close(Some(frame))]).map(Ok);
         let _ = tokio::time::timeout(CLOSE_TIMEOUT, sink.send_all(&mut futures::stream::iter(last))).await;
@@ -110,7 +118,7 @@ async fn converse(
         let now = Instant::now();
         while let Some(reply) = if outbox.control.len() < 8 { viewer.next_reply() } else { None } {
             outbox.begin(now);
-            outbox.control.push_back(Message::Text(reply));
+            outbox.control.push_back(reply.into());
         }
         if outbox.is_idle() {
             let round = Arc::clone(&rounds.borrow_and_update());
@@ -121,7 +129,7 @@ async fn converse(
             // A batch may have ended subscriptions.
             while let Some(reply) = viewer.next_reply() {
                 outbox.begin(now);
-                outbox.control.push_back(Message::Text(reply));
+                outbox.control.push_back(reply.into());
             }
         }
         if outbox.since.is_some_and(|since| now >= since + limits.stall_timeout) {
@@ -181,10 +189,17 @@ async fn converse(
 
 fn hear(viewer: &mut Viewer, message: Message, now: Instant) -> Result<(), Closing> {
     match message {
-        Message::Text(text) => viewer.message(&text, now),
+        Message::Text(text) if viewer.encoding() == Encoding::Json => viewer.message(&text, now),
+        Message::Binary(bytes) if viewer.encoding() == Encoding::Packed => {
+            viewer.take(ClientMessage::unpack(&bytes), now)
+        }
+        Message::Text(_) => {
+            let error = FeedError::new(code::NOT_BINARY, "a text message on a MessagePack connection");
+            viewer.refuse(None, &error.hint("send binary messages, or offer nowcast.v1.json"))
+        }
         Message::Binary(_) => {
             let error = FeedError::new(code::NOT_TEXT, "a binary message on a JSON connection");
-            viewer.refuse(None, &error.hint("send text; nowcast.v1.msgpack is not built yet"))
+            viewer.refuse(None, &error.hint("send text, or offer nowcast.v1.msgpack"))
         }
         // The library answers pings.
         Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(()),

@@ -160,7 +160,7 @@ impl World {
         let round = Arc::clone(&self.hub.rounds().borrow());
         let Some(batch) = client.viewer.batch(&round, client.now) else { return };
         for text in &batch.messages {
-            client.screen.take(text);
+            client.screen.take(text.as_text());
         }
         assert!(client.screen.errors.is_empty(), "{:?}", client.screen.errors);
         client.cursor = client.screen.version;

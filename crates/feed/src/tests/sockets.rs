@@ -57,6 +57,9 @@ impl Client {
             Some(Ok(Message::Text(text))) => {
                 self.screen.take(&text);
             }
+            Some(Ok(Message::Binary(bytes))) => {
+                self.screen.take(&super::packed::read(&bytes).to_string());
+            }
             Some(Ok(Message::Close(frame))) => {
                 self.closed = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
                 return false;
@@ -304,7 +307,6 @@ async fn subprotocols_and_origins() {
         assert!(try_connect(address, &headers).await.is_ok(), "{headers:?}");
     }
     for (headers, status, words) in [
-        (vec![("sec-websocket-protocol", "nowcast.v1.msgpack")], 400, "nowcast.v1.msgpack is not built yet"),
         (vec![("sec-websocket-protocol", "graphql-ws")], 400, "offer nowcast.v1.json"),
         (vec![("origin", "http://evil.example")], 403, "http.cors_origins"),
         (vec![("origin", "null")], 403, "forbidden_origin"),
@@ -327,4 +329,38 @@ async fn a_server_that_goes_down_says_so() {
     let (code, reason) = client.until_closed().await;
     assert_eq!((code, reason.contains("reconnect with your cursor")), (1001, true));
     assert_eq!(refused(address, &[]).await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messagepack_is_compressed_once_for_all() {
+    let mut rig = Rig::new();
+    let a = rig.add("a");
+    let rows = |n: i64| (0..200).map(move |k| [Value::from(format!("k{k}").as_str()), Value::Int(n)].into());
+    rig.stage_rows(a, rows(0).collect());
+    rig.publish();
+    let (state, address) = rig.serve(FeedLimits::default()).await;
+    let mut clients = Vec::new();
+    for id in 1..=10u8 {
+        let headers = [("sec-websocket-protocol", "nowcast.v1.msgpack")];
+        let mut socket = try_connect(address, &headers).await.unwrap();
+        // {"op": "subscribe", "id": id, "query": "a"}: each by an id of its own, and all share the compressed rows.
+        let subscribe = [b"\x83\xa2op\xa9subscribe\xa2id", &[id][..], b"\xa5query\xa1a"].concat();
+        socket.send(Message::binary(subscribe)).await.unwrap();
+        clients.push(Client { socket, screen: Screen::default(), closed: None });
+    }
+    for client in &mut clients {
+        client.until("the snapshot", |screen| screen.rounds > 0).await;
+    }
+    rig.stage_rows(a, rows(7).collect());
+    rig.publish();
+    for (client, id) in clients.iter_mut().zip(1..) {
+        client.until("the rows", |screen| screen.raw(id).is_some_and(|rows| rows[0][1] == 7)).await;
+        assert_eq!(client.screen.raw(id).unwrap().len(), 200);
+    }
+    let counts = state.counts();
+    assert_eq!((counts.frames_encoded, counts.deltas), (2, 10), "{counts:?}");
+    assert!(counts.bytes_sent < 10 * 2 * 2_000, "{counts:?}");
+    let client = &mut clients[0];
+    client.say("{}").await.until("an error", |screen| !screen.errors.is_empty()).await;
+    assert_eq!(client.screen.errors[0].1.code, "not_binary");
 }

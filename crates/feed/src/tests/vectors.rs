@@ -67,7 +67,7 @@ fn cells_are_written() {
             other => panic!("{other}"),
         };
         let mut out = String::new();
-        encode::write_value(&mut out, &value, column_type(&vector));
+        encode::json::write_value(&mut out, &value, column_type(&vector));
         let written: Json = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{out}: {e}"));
         assert_eq!(written, vector["wire"], "{}", vector["name"]);
     }
@@ -121,6 +121,21 @@ fn sessions_show_their_rows() {
                 let expected = serde_json::from_value(expected.clone()).unwrap();
                 assert_eq!(sorted(rows), sorted(expected), "{}: table {id}", vector["name"]);
             }
+        }
+    }
+}
+
+#[test]
+fn packed_messages_are_read() {
+    for vector in vectors("msgpack.json") {
+        let (name, message) = (&vector["name"], &vector["message"]);
+        let hex = vector["hex"].as_str().unwrap();
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        assert_eq!(&super::packed::read(&bytes), message, "{name}");
+        if vector["from"] == "client" {
+            let read = ClientMessage::unpack(&bytes).unwrap();
+            assert_eq!(&serde_json::to_value(&read).unwrap(), message, "{name}");
         }
     }
 }

@@ -42,12 +42,12 @@ impl Seat {
         let round = Arc::clone(&self.hub.rounds().borrow());
         let batch = self.viewer.batch(&round, self.now);
         while let Some(reply) = self.viewer.next_reply() {
-            self.screen.take(&reply);
+            self.screen.take(reply.as_text());
         }
         let Some(batch) = batch else { return false };
         self.batch = batch.messages.len();
         self.resumable = batch.resumable;
-        let closed: Vec<bool> = batch.messages.iter().map(|text| self.screen.take(text)).collect();
+        let closed: Vec<bool> = batch.messages.iter().map(|text| self.screen.take(text.as_text())).collect();
         let (last, others) = closed.split_last().unwrap();
         assert!(*last && !others.contains(&true), "one progress, at the end");
         assert_eq!(self.screen.version, batch.version.get());

@@ -1,42 +1,12 @@
-//! Rows to JSON, without a tree in between.
-//!
-//! A message is cut behind the id: `{"op":"delta","id":` and the id are a viewer's own, the rest, the *tail*,
-//! is the same for all viewers who go from one version to another, so it is encoded once:
-//!
-//! ```text
-//! {"op":"delta","id":7 │ ,"version":45,"upsert":[["DE",12.5]],"delete":[["FR"]]}
-//! ```
+//! Messages in JSON.
 
 use std::fmt::Write as _;
 
 use nowcast_model::{ColumnType, Epoch, Value, Version};
 use nowcast_views::{Changes, Direction, LiveSchema, Mode, ViewState};
 
+use super::{Head, Wire, wire};
 use crate::FeedError;
-
-/// The largest integer up to which JSON numbers are exact everywhere.
-const EXACT_MAX: u64 = 1 << 53;
-
-/// Why a resume was answered with a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Reason {
-    /// Another run of the server.
-    Epoch,
-    /// The cursor is older than what is remembered, or from the future.
-    Horizon,
-    /// The request means something else now, or its columns changed.
-    Schema,
-}
-
-impl Reason {
-    fn name(self) -> &'static str {
-        match self {
-            Reason::Epoch => "epoch",
-            Reason::Horizon => "horizon",
-            Reason::Schema => "schema",
-        }
-    }
-}
 
 /// The tail of a snapshot. `changes` is one, sorted.
 pub(crate) fn snapshot_tail(
@@ -60,7 +30,7 @@ pub(crate) fn snapshot_tail(
 }
 
 /// The tail of a delta that ends at `version`.
-pub(crate) fn delta_tail(version: Version, schema: &LiveSchema, changes: &Changes) -> String {
+pub(super) fn delta_tail(version: Version, schema: &LiveSchema, changes: &Changes) -> String {
     let rows = changes.upsert.len() * schema.columns.len() + changes.delete.len() * schema.key.len();
     let mut out = String::with_capacity(64 + rows * 12);
     let _ = write!(out, r#","version":{version}"#);
@@ -75,27 +45,20 @@ pub(crate) fn delta_tail(version: Version, schema: &LiveSchema, changes: &Change
     out
 }
 
-/// A snapshot's whole text. The reason is the viewer's own, so it stands before the tail.
-pub(crate) fn snapshot(id: u64, reason: Option<Reason>, tail: &str) -> String {
-    let mut out = String::with_capacity(48 + tail.len());
-    let _ = write!(out, r#"{{"op":"snapshot","id":{id}"#);
-    if let Some(reason) = reason {
+/// A whole message. A reason is the viewer's own, so it stands before the tail.
+pub(super) fn message(head: Head, tail: &str) -> String {
+    let mut out = String::with_capacity(64 + tail.len());
+    let op = if head.snapshot { "snapshot" } else { "delta" };
+    let _ = write!(out, r#"{{"op":"{op}","id":{}"#, head.id);
+    if let Some(reason) = head.reason {
         let _ = write!(out, r#","reason":"{}""#, reason.name());
     }
     out.push_str(tail);
     out
 }
 
-/// A delta's whole text.
-pub(crate) fn delta(id: u64, tail: &str) -> String {
-    let mut out = String::with_capacity(32 + tail.len());
-    let _ = write!(out, r#"{{"op":"delta","id":{id}"#);
-    out.push_str(tail);
-    out
-}
-
 /// A progress. `behind` is a list of subscriptions and their states, those that are live left out.
-pub(crate) fn progress(version: Version, position: u64, now_us: i64, behind: &[(u64, ViewState)]) -> String {
+pub(super) fn progress(version: Version, position: u64, now_us: i64, behind: &[(u64, ViewState)]) -> String {
     let mut out = String::with_capacity(96 + behind.len() * 32);
     let _ = write!(
         out,
@@ -116,7 +79,7 @@ pub(crate) fn progress(version: Version, position: u64, now_us: i64, behind: &[(
 }
 
 /// An error.
-pub(crate) fn error(id: Option<u64>, error: &FeedError) -> String {
+pub(super) fn error(id: Option<u64>, error: &FeedError) -> String {
     let mut out = String::from(r#"{"op":"error""#);
     if let Some(id) = id {
         let _ = write!(out, r#","id":{id}"#);
@@ -134,6 +97,9 @@ pub(crate) fn error(id: Option<u64>, error: &FeedError) -> String {
     }
     if let Some(column) = error.column {
         let _ = write!(out, r#","column":{column}"#);
+    }
+    if let Some(seconds) = error.retry_after {
+        let _ = write!(out, r#","retry_after":{seconds}"#);
     }
     let _ = write!(out, r#","retry":{}}}"#, error.retry);
     out
@@ -184,32 +150,15 @@ fn write_rows(out: &mut String, rows: &[impl AsRef<[Value]>], ty: impl Fn(usize)
 /// A value of a column of type `ty`.
 pub(crate) fn write_value(out: &mut String, value: &Value, ty: ColumnType) {
     // Writing to a String cannot fail.
-    let _ = match value {
-        Value::Null => out.write_str("null"),
-        Value::Bool(v) => write!(out, "{v}"),
-        Value::Int(v) | Value::Timestamp(v) if v.unsigned_abs() <= EXACT_MAX => write!(out, "{v}"),
-        Value::UInt(v) if *v <= EXACT_MAX => write!(out, "{v}"),
-        Value::Int(v) | Value::Timestamp(v) | Value::TimestampNs(v) => write!(out, r#""{v}""#),
-        Value::UInt(v) => write!(out, r#""{v}""#),
-        Value::Float(v) => return write_float(out, *v, ty == ColumnType::Float),
-        Value::Str(v) => return write_text(out, v),
+    let _ = match wire(value, ty) {
+        Wire::Null => out.write_str("null"),
+        Wire::Bool(v) => write!(out, "{v}"),
+        Wire::Int(v) => write!(out, "{v}"),
+        Wire::Digits(v) => write!(out, r#""{v}""#),
+        // The shortest text that reads back as the same.
+        Wire::Float(v) => out.write_str(&serde_json::to_string(&v).unwrap_or_else(|_| "null".to_owned())),
+        Wire::Text(v) => return write_text(out, v),
     };
-}
-
-/// The shortest text that reads back as the same double, or the same float if `single`.
-fn write_float(out: &mut String, value: f64, single: bool) {
-    let text = match (value.is_nan(), value.is_infinite()) {
-        (true, _) => "null",
-        (_, true) if value > 0.0 => r#""Infinity""#,
-        (_, true) => r#""-Infinity""#,
-        _ => {
-            #[allow(clippy::cast_possible_truncation)]
-            let number =
-                if single { serde_json::to_string(&(value as f32)) } else { serde_json::to_string(&value) };
-            return out.push_str(&number.unwrap_or_else(|_| "null".to_owned()));
-        }
-    };
-    out.push_str(text);
 }
 
 /// Text as a JSON string. Copies the stretches between the characters that need escaping.

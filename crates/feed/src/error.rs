@@ -29,6 +29,11 @@ pub mod code {
     pub const TOO_MANY_CONNECTIONS: &str = "too_many_connections";
     /// More than `feed.connections_per_address_max` connections.
     pub const TOO_MANY_FROM_ADDRESS: &str = "too_many_connections_from_address";
+    /// More messages than `feed.messages_per_second_max` on a connection, or more requests than
+    /// `feed.requests_per_second_max` from an address.
+    pub const TOO_MANY_REQUESTS: &str = "too_many_requests";
+    /// More requests than `feed.dashboard_requests_per_second_max` for one dashboard.
+    pub const TOO_MANY_FOR_DASHBOARD: &str = "too_many_requests_for_dashboard";
     /// More than `feed.errors_max` bad messages.
     pub const TOO_MANY_ERRORS: &str = "too_many_errors";
     /// A message to the client would be longer than `feed.frame_bytes_max`.

@@ -56,14 +56,16 @@ impl IntoResponse for Refusal {
             ("hint", error.hint.map(Value::from)),
             ("line", error.line.map(Value::from)),
             ("column", error.column.map(Value::from)),
+            ("retry_after", error.retry_after.map(Value::from)),
         ] {
             if let Some(value) = value {
                 body[name] = value;
             }
         }
         let mut response = (status, Json(body)).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if error.retry {
+            let seconds = HeaderValue::from(error.retry_after.unwrap_or(1));
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
         }
         response
     }
@@ -71,13 +73,23 @@ impl IntoResponse for Refusal {
 
 impl From<FeedError> for Refusal {
     fn from(error: FeedError) -> Refusal {
-        let status = if error.retry { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::BAD_REQUEST };
+        let status = match &*error.code {
+            code::TOO_MANY_REQUESTS | code::TOO_MANY_FOR_DASHBOARD => StatusCode::TOO_MANY_REQUESTS,
+            _ if error.retry => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
         Refusal(status, error)
     }
 }
 
-/// Refuses pages of other origins.
-pub(crate) fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses pages of other origins, and addresses that ask too often.
+pub(crate) fn check(hub: &Hub, request: &Request) -> Result<(), Refusal> {
+    check_origin(hub, request.headers())?;
+    hub.count_request(address(request)).inspect_err(|error| hub.counters.error(&error.code))?;
+    Ok(())
+}
+
+fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal> {
     if (hub.allow_origin)(headers) {
         return Ok(());
     }
@@ -89,7 +101,7 @@ pub(crate) fn check_origin(hub: &Hub, headers: &HeaderMap) -> Result<(), Refusal
 
 async fn websocket(State(state): State<FeedState>, request: Request) -> Result<Response, Refusal> {
     let hub = state.hub;
-    check_origin(&hub, request.headers())?;
+    check(&hub, &request)?;
     let tenant = request.extensions().get::<Tenant>().cloned();
     let address = address(&request);
     let (mut parts, _) = request.into_parts();
@@ -125,7 +137,7 @@ async fn websocket(State(state): State<FeedState>, request: Request) -> Result<R
 
 async fn events(State(state): State<FeedState>, request: Request) -> Result<Response, Refusal> {
     let hub = state.hub;
-    check_origin(&hub, request.headers())?;
+    check(&hub, &request)?;
     let (targets, params) = targets(request.uri().query().unwrap_or(""))?;
     if targets.is_empty() {
         return Err(nothing_asked().into());

@@ -38,7 +38,8 @@ use crate::{
     encode::{ENCODINGS, Encoding, Payload},
     error::code,
     frame::{Frame, FrameCache, FrameKey, lock},
-    limits::LINGERING_MAX,
+    limits::{LINGERING_MAX, RETRY_AFTER_S},
+    rate::{Buckets, seconds},
     targets::{Held, Targets},
 };
 
@@ -121,6 +122,8 @@ pub(crate) struct Hub {
     viewers: AtomicUsize,
     addresses: Mutex<HashMap<IpAddr, usize>>,
     lingering: AtomicUsize,
+    requests: Buckets<IpAddr>,
+    dashboards: Buckets<Box<str>>,
     viewer_ids: AtomicU64,
 }
 
@@ -150,6 +153,8 @@ impl Hub {
             viewers: AtomicUsize::new(0),
             addresses: Mutex::default(),
             lingering: AtomicUsize::new(0),
+            requests: Buckets::default(),
+            dashboards: Buckets::default(),
             viewer_ids: AtomicU64::new(0),
         });
         let wake = Arc::downgrade(&hub);
@@ -216,14 +221,14 @@ impl Hub {
     ) -> Result<Seat, FeedError> {
         if *self.closing.borrow() {
             let error = FeedError::new(code::SHUTTING_DOWN, "the server is going down");
-            return Err(error.hint("reconnect with your cursor").retry());
+            return Err(error.hint("reconnect with your cursor").retry_after(RETRY_AFTER_S));
         }
         let max = self.limits.connections_max;
         if self.viewers.fetch_add(1, Ordering::Relaxed) >= max {
             self.viewers.fetch_sub(1, Ordering::Relaxed);
             let message = format!("{max} viewers are connected already");
             let error = FeedError::new(code::TOO_MANY_CONNECTIONS, message);
-            return Err(error.hint("try later, or raise feed.connections_max").retry());
+            return Err(error.hint("try later, or raise feed.connections_max").retry_after(RETRY_AFTER_S));
         }
         if let Some(address) = address {
             let max = self.limits.connections_per_address_max;
@@ -234,7 +239,8 @@ impl Hub {
                 self.viewers.fetch_sub(1, Ordering::Relaxed);
                 let message = format!("{max} viewers are connected from {address} already");
                 let error = FeedError::new(code::TOO_MANY_FROM_ADDRESS, message);
-                return Err(error.hint("close some, or raise feed.connections_per_address_max").retry());
+                let error = error.hint("close some, or raise feed.connections_per_address_max");
+                return Err(error.retry_after(RETRY_AFTER_S));
             }
             *count += 1;
         }
@@ -243,12 +249,37 @@ impl Hub {
         Ok(Seat { hub: Arc::clone(self), transport, address, number })
     }
 
+    /// Counts a request from `address`, and refuses what is too much.
+    pub(crate) fn count_request(&self, address: Option<IpAddr>) -> Result<(), FeedError> {
+        let Some(address) = address else { return Ok(()) };
+        let max = self.limits.requests_per_second_max;
+        self.requests.take(address, max, Instant::now()).map_err(|wait| {
+            let message = format!("more than {max} requests a second come from {address}");
+            let error = FeedError::new(code::TOO_MANY_REQUESTS, message);
+            error.hint("ask less often, or raise feed.requests_per_second_max").retry_after(seconds(wait))
+        })
+    }
+
+    /// Counts a request for the dashboard called `name`, and refuses what is too much.
+    pub(crate) fn count_dashboard(&self, name: &str) -> Result<(), FeedError> {
+        let max = self.limits.dashboard_requests_per_second_max;
+        self.dashboards.take(name.into(), max, Instant::now()).map_err(|wait| {
+            let message = format!("more than {max} requests a second ask for the dashboard {name:?}");
+            let error = FeedError::new(code::TOO_MANY_FOR_DASHBOARD, message);
+            let hint = "ask again later, or raise feed.dashboard_requests_per_second_max";
+            error.hint(hint).retry_after(seconds(wait))
+        })
+    }
+
     /// Opens a subscription's view.
     pub(crate) async fn open(
         self: Arc<Hub>,
         request: SubscribeRequest,
         cursor: Option<Version>,
     ) -> Result<Opened, FeedError> {
+        if let Some(name) = request.target.dashboard() {
+            self.count_dashboard(name)?;
+        }
         let lease = self.resolver.open(request.clone()).await?;
         let now = self.tables.read(Moment::version);
         let (held, resumes) = self.targets.hold(&request, lease.view(), now, cursor);

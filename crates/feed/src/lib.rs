@@ -16,6 +16,7 @@ mod http;
 mod hub;
 mod limits;
 pub mod protocol;
+mod rate;
 mod read;
 mod snapshot;
 mod sse;

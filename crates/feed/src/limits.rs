@@ -22,6 +22,16 @@ pub struct FeedLimits {
     /// `feed.connections_per_address_max`: viewers from one address. An office behind one address is hundreds
     /// of screens; a runaway script is thousands.
     pub connections_per_address_max: usize,
+    /// `feed.messages_per_second_max`: messages of one connection, acknowledgements included, in bursts of five
+    /// seconds' worth. A paced page sends at most fifty acknowledgements a second and little else. 0 has no limit.
+    pub messages_per_second_max: u32,
+    /// `feed.requests_per_second_max`: requests from one address (handshakes, streams, snapshots), in bursts of
+    /// five seconds' worth: as many screens of an office as may be connected come back at once. 0 has no limit.
+    pub requests_per_second_max: u32,
+    /// `feed.dashboard_requests_per_second_max`: subscriptions of one dashboard and its panels, of all viewers
+    /// together, in bursts of five seconds' worth. Each is planned, which takes a fraction of a millisecond.
+    /// 0 has no limit.
+    pub dashboard_requests_per_second_max: u32,
     /// `feed.errors_max`: bad messages on one connection before it is closed. A client with a defect gets its
     /// answers; one that only makes noise does not cost more.
     pub errors_max: u32,
@@ -43,7 +53,7 @@ pub struct FeedLimits {
     pub ping_interval: Duration,
     /// `feed.idle_timeout_ms`: a WebSocket that answers no ping for this long is gone. Three pings.
     pub idle_timeout: Duration,
-    /// `feed.stall_timeout_ms`: a socket that has not taken a round in this time is closed; its client comes
+    /// `feed.stall_ms_max`: a socket that has not taken a round in this time is closed; its client comes
     /// back with its cursor. Long enough for a phone in a tunnel, short enough not to keep the dead.
     pub stall_timeout: Duration,
     /// `feed.snapshot_timeout_ms`: how long a plain GET waits for a view to be seeded.
@@ -62,6 +72,9 @@ impl Default for FeedLimits {
             subscriptions_max: 64,
             connections_max: 10_000,
             connections_per_address_max: 2_000,
+            messages_per_second_max: 200,
+            requests_per_second_max: 500,
+            dashboard_requests_per_second_max: 1_000,
             errors_max: 20,
             frame_bytes_max: 16 << 20,
             cache_bytes_max: 64 << 20,
@@ -90,6 +103,9 @@ pub(crate) const RESUME_QUIET_MAX: Duration = Duration::from_secs(1);
 /// A cached snapshot this old is completed by a delta rather than encoded anew: when a server comes back, all
 /// its viewers ask within seconds.
 pub(crate) const SNAPSHOT_REUSE: Duration = Duration::from_secs(1);
+
+/// When those come back who were refused for want of room: a browser that was closed is gone by then.
+pub(crate) const RETRY_AFTER_S: u32 = 5;
 
 /// Leases that linger at most; past it they are dropped at once.
 pub(crate) const LINGERING_MAX: usize = 1_024;

@@ -33,6 +33,15 @@ pub enum Target {
 }
 
 impl Target {
+    /// The dashboard that it belongs to.
+    pub fn dashboard(&self) -> Option<&str> {
+        match self {
+            Target::Query(_) => None,
+            Target::Panel(path) => Some(path.split('/').next().unwrap_or(path)),
+            Target::Dashboard(name) => Some(name),
+        }
+    }
+
     /// The field's name and its text.
     pub fn parts(&self) -> (&'static str, &str) {
         match self {
@@ -149,6 +158,15 @@ impl ClientMessage {
             bad(id, error).hint(id, "send one map a message, as docs/live-protocol.md shows")
         })?;
         ClientMessage::of(raw)
+    }
+
+    /// The subscription that it is about.
+    pub fn id(&self) -> Option<u64> {
+        match self {
+            ClientMessage::Subscribe(subscribe) => Some(subscribe.id),
+            ClientMessage::Unsubscribe { id } => Some(*id),
+            ClientMessage::Resume { .. } | ClientMessage::Pace { .. } | ClientMessage::Ack { .. } => None,
+        }
     }
 
     fn of(raw: Raw) -> Result<ClientMessage, BadMessage> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::{
     FeedError, FeedState, SubscribeRequest, Tenant, encode,
     error::code,
-    http::{Refusal, check_origin, nothing_asked, targets},
+    http::{Refusal, check, nothing_asked, targets},
     hub::{Hub, Opened, since},
     viewer::view_failed,
 };
@@ -29,7 +29,7 @@ enum Peek {
 /// `feed.snapshot_timeout_ms`. With `If-None-Match` of unchanged rows: 304.
 pub(crate) async fn get(State(state): State<FeedState>, request: Request) -> Result<Response, Refusal> {
     let hub = state.hub;
-    check_origin(&hub, request.headers())?;
+    check(&hub, &request)?;
     let (targets, params) = targets(request.uri().query().unwrap_or(""))?;
     let mut targets = targets.into_iter();
     let (Some(target), None) = (targets.next(), targets.next()) else {

@@ -32,6 +32,7 @@ use crate::{
     hub::{Hub, Opened, Round},
     limits::{REPLIES_MAX, RESUME_QUIET, RESUME_QUIET_MAX},
     protocol::{BadMessage, ClientMessage, Pace, Subscribe},
+    rate::{Bucket, seconds},
     read::{Ask, Taken, read},
 };
 
@@ -115,6 +116,8 @@ pub(crate) struct Viewer {
     resuming: Option<(Instant, Instant)>,
     asked: bool,
     errors: u32,
+    /// Its messages.
+    bucket: Bucket,
     replies: VecDeque<Payload>,
     opens: Vec<Open>,
 }
@@ -139,6 +142,7 @@ impl Viewer {
             resuming: None,
             asked: false,
             errors: 0,
+            bucket: Bucket::default(),
             replies: VecDeque::new(),
             opens: Vec::new(),
         }
@@ -167,6 +171,16 @@ impl Viewer {
     ) -> Result<(), Closing> {
         if let Some((_, last)) = &mut self.resuming {
             *last = now;
+        }
+        let max = self.hub.limits.messages_per_second_max;
+        if let Err(wait) = self.bucket.take(max, now) {
+            let id = message.map_or_else(|bad| bad.id, |message| message.id());
+            let error =
+                FeedError::new(code::TOO_MANY_REQUESTS, format!("more than {max} messages a second came"));
+            let hint = "send fewer, or raise feed.messages_per_second_max";
+            let outcome = self.refuse(id, &error.hint(hint).retry_after(seconds(wait)));
+            let reason = "too many messages; reconnect with your cursor later";
+            return outcome.map_err(|_| Closing { code: 4429, reason });
         }
         let outcome = match message {
             Ok(message) => self.act(message, now),

@@ -6,7 +6,7 @@
 //! a batch.
 //!
 //! Close codes: 1001 the server goes down, 4400 too many bad messages, 4408 nothing was asked for, 4409
-//! nothing was heard, 4410 the socket took nothing. All but 4400 say "reconnect with your cursor".
+//! nothing was heard, 4410 the socket took nothing, 4429 messages came too fast. All but 4400 say "reconnect with your cursor".
 
 use std::{
     collections::VecDeque,

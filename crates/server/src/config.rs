@@ -311,8 +311,33 @@ pub struct RawFeed {
     pub push_interval_ms: u64,
     /// Connections at a time.
     pub connections_max: usize,
+    /// Connections from one address: an office behind one is hundreds of screens, a runaway script thousands.
+    pub connections_per_address_max: usize,
     /// Subscriptions of one connection: a page of twelve panels uses about thirty.
     pub subscriptions_max: usize,
+    /// One message from a viewer: a long query with its parameters fits ten times.
+    pub message_bytes_max: usize,
+    /// One message to a viewer, before compression: rows are bounded by `views.rows_max`, this bounds long texts.
+    pub frame_bytes_max: usize,
+    /// Encoded messages that are kept for viewers who need the same.
+    pub cache_bytes_max: usize,
+    /// Messages of one connection in a second, in bursts of five seconds' worth: a paced page acknowledges fifty
+    /// times. 0 has no limit.
+    pub messages_per_second_max: u32,
+    /// Handshakes, streams and snapshots that one address asks for in a second, in bursts of five seconds' worth:
+    /// all screens of an office come back at once. 0 has no limit.
+    pub requests_per_second_max: u32,
+    /// Subscriptions of one dashboard in a second, of all viewers together, in bursts of five seconds' worth: each
+    /// is planned. 0 has no limit.
+    pub dashboard_requests_per_second_max: u32,
+    /// Bad messages of one connection before it is closed.
+    pub errors_max: u32,
+    /// A connection that asks for nothing in this time is closed.
+    pub first_message_timeout_ms: u64,
+    /// How often a silent viewer is pinged: below the minute after which proxies cut idle connections.
+    pub ping_interval_ms: u64,
+    /// A viewer who answers no ping for so long is gone: three pings.
+    pub idle_timeout_ms: u64,
     /// A viewer that takes nothing for so long is closed and told to come back with its cursor.
     pub stall_ms_max: u64,
 }
@@ -322,7 +347,18 @@ impl Default for RawFeed {
         RawFeed {
             push_interval_ms: 20,
             connections_max: 10_000,
+            connections_per_address_max: 2_000,
             subscriptions_max: 128,
+            message_bytes_max: 64 << 10,
+            frame_bytes_max: 16 << 20,
+            cache_bytes_max: 64 << 20,
+            messages_per_second_max: 200,
+            requests_per_second_max: 500,
+            dashboard_requests_per_second_max: 1_000,
+            errors_max: 20,
+            first_message_timeout_ms: 10_000,
+            ping_interval_ms: 20_000,
+            idle_timeout_ms: 60_000,
             stall_ms_max: 30_000,
         }
     }
@@ -534,6 +570,12 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
             "a key that is forgotten at once promises nothing; set 1 or more",
         ));
     }
+    if raw.feed.ping_interval_ms == 0 || raw.feed.idle_timeout_ms <= raw.feed.ping_interval_ms {
+        return Err(bad(
+            "feed.idle_timeout_ms",
+            "a viewer must have time to answer a ping; set it above feed.ping_interval_ms, and that above 0",
+        ));
+    }
     let open = http.iter().copied().chain(ilp).chain(pg).find(|a| !a.ip().is_loopback());
     if let Some(open) = open
         && pg.is_some()
@@ -638,6 +680,11 @@ mod tests {
             (
                 "[idempotency]\nkeep_s = 0\n",
                 "idempotency.keep_s: a key that is forgotten at once promises nothing; set 1 or more",
+            ),
+            (
+                "[feed]\nidle_timeout_ms = 20000\n",
+                "feed.idle_timeout_ms: a viewer must have time to answer a ping; set it above feed.ping_interval_ms, and \
+                 that above 0",
             ),
             ("[log]\ndurability = \"no\"\n", "log.durability: \"no\" is neither \"durable\" nor \"relaxed\""),
         ];

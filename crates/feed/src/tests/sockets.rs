@@ -364,3 +364,50 @@ async fn messagepack_is_compressed_once_for_all() {
     client.say("{}").await.until("an error", |screen| !screen.errors.is_empty()).await;
     assert_eq!(client.screen.errors[0].1.code, "not_binary");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_comes_too_fast_is_refused_with_a_time_to_wait() {
+    let rig = Rig::new();
+    let limits = FeedLimits { messages_per_second_max: 2, errors_max: 3, ..FeedLimits::default() };
+    let (_state, address) = rig.serve(limits).await;
+    let mut client = Client::connect(address).await;
+    for _ in 0..10 {
+        client.say(r#"{"op":"pace","mode":"free"}"#).await;
+    }
+    client.watch(7, "a").await.until("an error", |screen| !screen.errors.is_empty()).await;
+    let (id, error) = client.screen.errors[0].clone();
+    assert_eq!(
+        (id, &*error.code, error.retry, error.retry_after),
+        (Some(7), "too_many_requests", true, Some(1))
+    );
+    for _ in 0..3 {
+        client.watch(7, "a").await;
+    }
+    let (code, reason) = client.until_closed().await;
+    assert_eq!((code, reason.contains("reconnect with your cursor")), (4429, true), "{reason}");
+
+    // One dashboard, however many ask for it.
+    let limits = FeedLimits { dashboard_requests_per_second_max: 1, ..FeedLimits::default() };
+    let (_state, address) = rig.serve(limits).await;
+    let mut client = Client::connect(address).await;
+    for id in 0..6 {
+        client.say(&format!(r#"{{"op":"subscribe","id":{id},"panel":"shop/{id}"}}"#)).await;
+    }
+    client.say(r#"{"op":"subscribe","id":9,"dashboard":"other"}"#).await;
+    client.until("errors", |screen| screen.errors.len() == 7).await;
+    let mut codes: Vec<_> =
+        client.screen.errors.iter().map(|(_, error)| (&*error.code, error.retry_after)).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes, [("too_many_requests_for_dashboard", Some(1)), ("unknown_table", None)]);
+
+    // One address.
+    let limits = FeedLimits { requests_per_second_max: 1, ..FeedLimits::default() };
+    let (_state, address) = rig.serve(limits).await;
+    for _ in 0..5 {
+        drop(Client::connect(address).await);
+    }
+    let (status, body) = refused(address, &[]).await;
+    assert_eq!((status, body.contains(r#""code":"too_many_requests""#)), (429, true), "{body}");
+    assert!(body.contains(r#""retry_after":1"#), "{body}");
+}

@@ -358,7 +358,18 @@ fn feed_limits(config: &Config) -> FeedLimits {
     FeedLimits {
         push_interval: Duration::from_millis(raw.push_interval_ms),
         connections_max: raw.connections_max,
+        connections_per_address_max: raw.connections_per_address_max,
         subscriptions_max: raw.subscriptions_max,
+        message_bytes_max: raw.message_bytes_max,
+        frame_bytes_max: raw.frame_bytes_max,
+        cache_bytes_max: raw.cache_bytes_max,
+        messages_per_second_max: raw.messages_per_second_max,
+        requests_per_second_max: raw.requests_per_second_max,
+        dashboard_requests_per_second_max: raw.dashboard_requests_per_second_max,
+        errors_max: raw.errors_max,
+        first_message_timeout: Duration::from_millis(raw.first_message_timeout_ms),
+        ping_interval: Duration::from_millis(raw.ping_interval_ms),
+        idle_timeout: Duration::from_millis(raw.idle_timeout_ms),
         stall_timeout: Duration::from_millis(raw.stall_ms_max),
         ..FeedLimits::default()
     }

@@ -26,8 +26,7 @@ impl Counter {
 /// All counters. Make them after the metrics recorder is installed.
 pub(crate) struct Counters {
     viewers: AtomicU64,
-    viewers_websocket: metrics::Gauge,
-    viewers_sse: metrics::Gauge,
+    viewers_by: [metrics::Gauge; TRANSPORTS.len()],
     pub(crate) frames_encoded: Counter,
     pub(crate) bytes_encoded: Counter,
     pub(crate) bytes_sent: Counter,
@@ -47,7 +46,16 @@ pub(crate) struct Counters {
 pub(crate) enum Transport {
     WebSocket,
     Sse,
+    /// `/ws`
+    Records,
+    /// `/dashboard/{id}`
+    Dashboard,
+    /// `/socket.io/`
+    SocketIo,
 }
+
+/// Their names, in order.
+const TRANSPORTS: [&str; 5] = ["websocket", "sse", "records", "dashboard", "socketio"];
 
 /// What was counted since the start, but for `viewers`, which is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -84,8 +92,7 @@ impl Counters {
     pub(crate) fn new() -> Counters {
         Counters {
             viewers: AtomicU64::new(0),
-            viewers_websocket: metrics::gauge!("nowcast_feed_viewers", "transport" => "websocket"),
-            viewers_sse: metrics::gauge!("nowcast_feed_viewers", "transport" => "sse"),
+            viewers_by: TRANSPORTS.map(|name| metrics::gauge!("nowcast_feed_viewers", "transport" => name)),
             frames_encoded: Counter::new(metrics::counter!("nowcast_feed_frames_encoded_total")),
             bytes_encoded: Counter::new(metrics::counter!("nowcast_feed_bytes_encoded_total")),
             bytes_sent: Counter::new(metrics::counter!("nowcast_feed_bytes_sent_total")),
@@ -106,10 +113,7 @@ impl Counters {
     }
 
     pub(crate) fn viewer(&self, transport: Transport, came: bool) {
-        let gauge = match transport {
-            Transport::WebSocket => &self.viewers_websocket,
-            Transport::Sse => &self.viewers_sse,
-        };
+        let gauge = &self.viewers_by[transport as usize];
         if came {
             self.viewers.fetch_add(1, Ordering::Relaxed);
             gauge.increment(1);

@@ -48,6 +48,8 @@ pub mod code {
     pub const UNKNOWN_PROTOCOL: &str = "unknown_protocol";
     /// The view was not seeded in `feed.snapshot_timeout_ms`.
     pub const SEEDING: &str = "seeding";
+    /// No `[[feed]]` is set up.
+    pub const NO_FEED: &str = "no_feed";
     /// The server is going down.
     pub const SHUTTING_DOWN: &str = "shutting_down";
 }

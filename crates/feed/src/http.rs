@@ -163,7 +163,7 @@ async fn events(State(state): State<FeedState>, request: Request) -> Result<Resp
     Ok((headers, body).into_response())
 }
 
-fn address(request: &Request) -> Option<std::net::IpAddr> {
+pub(crate) fn address(request: &Request) -> Option<std::net::IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 }
 

@@ -213,6 +213,15 @@ impl Hub {
         self.counters.counts()
     }
 
+    /// True if a viewer may come; [`Hub::admit`] decides.
+    pub(crate) fn has_room(&self) -> Result<(), FeedError> {
+        let max = self.limits.connections_max;
+        if self.viewers.load(Ordering::Relaxed) < max {
+            return Ok(());
+        }
+        Err(no_room(max))
+    }
+
     /// Room for one more viewer.
     pub(crate) fn admit(
         self: &Arc<Hub>,
@@ -226,9 +235,7 @@ impl Hub {
         let max = self.limits.connections_max;
         if self.viewers.fetch_add(1, Ordering::Relaxed) >= max {
             self.viewers.fetch_sub(1, Ordering::Relaxed);
-            let message = format!("{max} viewers are connected already");
-            let error = FeedError::new(code::TOO_MANY_CONNECTIONS, message);
-            return Err(error.hint("try later, or raise feed.connections_max").retry_after(RETRY_AFTER_S));
+            return Err(no_room(max));
         }
         if let Some(address) = address {
             let max = self.limits.connections_per_address_max;
@@ -287,6 +294,11 @@ impl Hub {
         let view = lease.view();
         Ok(Opened { view, resumes, hub: self, held, lease: Some(lease) })
     }
+}
+
+fn no_room(max: usize) -> FeedError {
+    let error = FeedError::new(code::TOO_MANY_CONNECTIONS, format!("{max} viewers are connected already"));
+    error.hint("try later, or raise feed.connections_max").retry_after(RETRY_AFTER_S)
 }
 
 /// Reads a round under one moment.

@@ -3,11 +3,12 @@
 //! Read in this order: [`protocol`] (the messages), `encode` (rows to JSON) and `frame` (shared by viewers),
 //! `hub` (what all viewers share: rounds, limits, counters), `targets` (the guard of a resume), `viewer` (one
 //! viewer's state) with `read` (what it lacks), then the transports `ws`, `sse` and `snapshot`, which `http`
-//! puts behind routes.
+//! puts behind routes. `compat` serves the clients of other systems.
 //!
 //! Not here, on purpose: SQL, dashboards and rights. A [`Resolver`] turns a request into a view; a [`Tenant`]
 //! comes with the request. There is no queue for a viewer anywhere: a slow one is simply further back.
 
+mod compat;
 mod counters;
 mod encode;
 mod error;
@@ -31,6 +32,7 @@ use nowcast_model::Epoch;
 use nowcast_views::{LiveTables, ViewId};
 use serde_json::{Map, Value as Json};
 
+pub use compat::{Batch, Compatible, MetricsFeed, RecordsFeed, compatible_router};
 pub use counters::FeedCounts;
 pub use error::{FeedError, code};
 pub use http::{router, same_origin};

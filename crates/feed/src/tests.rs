@@ -2,6 +2,7 @@
 //! hand, and real sockets over loopback.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod compat;
 mod model;
 mod packed;
 mod rig;

@@ -11,6 +11,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::feeds::{self, Orders, RawMetricsFeed};
+
 /// The PostgreSQL password until another is set: QuestDB's.
 pub const DEFAULT_PG_PASSWORD: &str = "quest";
 
@@ -57,7 +59,8 @@ pub struct Raw {
     pub query: RawQuery,
     /// `[views]`
     pub views: RawViews,
-    /// `[feed]`
+    /// `[feed]`, or `[[feed]]`
+    #[serde(deserialize_with = "feeds::table_or_list")]
     pub feed: RawFeed,
 }
 
@@ -340,6 +343,9 @@ pub struct RawFeed {
     pub idle_timeout_ms: u64,
     /// A viewer that takes nothing for so long is closed and told to come back with its cursor.
     pub stall_ms_max: u64,
+    /// `[[feed]]`, or `[[feed.query]]` beside limits: queries whose rows are metrics of dashboards.
+    #[serde(rename = "query")]
+    pub metrics: Vec<RawMetricsFeed>,
 }
 
 impl Default for RawFeed {
@@ -360,6 +366,7 @@ impl Default for RawFeed {
             ping_interval_ms: 20_000,
             idle_timeout_ms: 60_000,
             stall_ms_max: 30_000,
+            metrics: Vec::new(),
         }
     }
 }
@@ -390,6 +397,8 @@ pub struct Config {
     pub pg: Option<SocketAddr>,
     /// Everything that needs no further check.
     pub raw: Raw,
+    /// What `/ws` sends.
+    pub orders: Orders,
 }
 
 /// Why the settings cannot be used.
@@ -438,7 +447,16 @@ pub fn load(
             toml::from_str(&text).map_err(|e| bad(path.display().to_string(), e.message()))?
         }
     };
-    overlay_variables(&mut table, variables)?;
+    let variables: Vec<(String, String)> = variables.collect();
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, text)| text.as_str());
+    let orders = Orders::new(variable("REFRESH_SECONDS"), variable("LOOKBACK_MINUTES"));
+    // [[feed]] is short for [[feed.query]], beside which variables may set limits.
+    if let Some(feed) = table.get_mut("feed").filter(|feed| feed.is_array()) {
+        let list = std::mem::replace(feed, toml::Value::Boolean(false));
+        *feed = toml::Value::Table([("query".to_owned(), list)].into_iter().collect());
+    }
+    overlay_variables(&mut table, variables.into_iter())?;
     let mut raw = Raw::deserialize(table).map_err(|e| bad("settings", e.message()))?;
     if let Some(data) = flags.data {
         raw.data = Some(data);
@@ -452,7 +470,7 @@ pub fn load(
     if let Some(pg) = flags.pg {
         raw.pg.bind = pg;
     }
-    check(raw)
+    check(raw, orders)
 }
 
 /// Deserialises the file for its errors: only here are places known.
@@ -533,7 +551,7 @@ fn address(setting: &str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.to_socket_addrs().map_err(|_| wrong())?.next().ok_or_else(wrong)
 }
 
-fn check(raw: Raw) -> Result<Config, ConfigError> {
+fn check(raw: Raw, orders: Orders) -> Result<Config, ConfigError> {
     let http: Vec<SocketAddr> =
         raw.http.bind.iter().map(|text| address("http.bind", text)).collect::<Result<_, _>>()?;
     if http.is_empty() {
@@ -620,7 +638,7 @@ fn check(raw: Raw) -> Result<Config, ConfigError> {
         }
     }
     let data = raw.data.clone().unwrap_or_else(default_data);
-    Ok(Config { data, http, ilp, pg, raw })
+    Ok(Config { data, http, ilp, pg, raw, orders })
 }
 
 /// The settings file that was named, or `nowcast.toml` of the working directory if there is one.
@@ -680,6 +698,10 @@ mod tests {
             (
                 "[idempotency]\nkeep_s = 0\n",
                 "idempotency.keep_s: a key that is forgotten at once promises nothing; set 1 or more",
+            ),
+            (
+                "[[feed]]\nquery = \"SELECT 1\"\nmetric = \"x\"\n",
+                "nowcast.toml, line 3, column 1: unknown setting `metric`; did you mean `metric_name`?",
             ),
             (
                 "[feed]\nidle_timeout_ms = 20000\n",

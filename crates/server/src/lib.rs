@@ -11,6 +11,7 @@ pub mod config;
 pub mod dashboards;
 pub mod demo;
 pub mod encode;
+pub mod feeds;
 pub mod generate;
 pub mod http;
 pub mod lock;

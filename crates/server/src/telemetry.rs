@@ -21,6 +21,10 @@ pub fn start_logs(format: LogFormat) {
     drop(started);
 }
 
+/// Upper bounds of histograms in seconds: those that Prometheus' own clients have.
+const SECONDS_BUCKETS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
 /// Installs the process's recorder once and hands out what renders it.
 ///
 /// # Errors
@@ -29,7 +33,11 @@ pub fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     use std::sync::OnceLock;
     static HANDLE: OnceLock<Result<PrometheusHandle, String>> = OnceLock::new();
     let handle = HANDLE.get_or_init(|| {
-        PrometheusBuilder::new().install_recorder().map_err(|e| e.to_string()).inspect(|_| describe())
+        PrometheusBuilder::new()
+            .set_buckets(&SECONDS_BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|e| e.to_string())
+            .inspect(|_| describe())
     });
     handle.clone().map_err(|e| anyhow::anyhow!("cannot start metrics: {e}"))
 }
@@ -48,6 +56,8 @@ pub enum Kind {
     Gauge,
     /// Rises and falls; a series for each label, from its first use on.
     LabelledGauge,
+    /// Counts of values in buckets, their count and sum.
+    Histogram,
 }
 
 fn describe() {
@@ -63,6 +73,7 @@ fn describe() {
                 metrics::gauge!(*name).set(0.0);
             }
             Kind::LabelledGauge => metrics::describe_gauge!(*name, *help),
+            Kind::Histogram => metrics::describe_histogram!(*name, *help),
         }
     }
 }

@@ -40,6 +40,7 @@ use tower_http::{
 use crate::{
     config::Config,
     dashboards::Library,
+    feeds,
     generate::Control,
     sql::Sql,
     stages::{Health, Ingest, LiveService, Rates},
@@ -89,6 +90,9 @@ pub struct App {
 pub fn router(app: Arc<App>) -> Router {
     let timeout = Duration::from_secs(app.config.raw.http.request_timeout_s.max(1));
     let feed = app.feed.clone();
+    let batch = Arc::new(app.live.clone());
+    let feeds = feeds::compatible(&app.config.orders, &app.config.raw.feed, batch);
+    let compatible = nowcast_feed::compatible_router(&feed, feeds);
     let guard = Arc::new(Guard::new(&app.config.raw.http));
     // Parquet is compressed within.
     let worth = DefaultPredicate::new().and(NotForContentType::const_new(PARQUET));
@@ -122,6 +126,7 @@ pub fn router(app: Arc<App>) -> Router {
     let uploads = Router::new().route("/imp", post(imp::post)).with_state(app);
     Router::new()
         .merge(nowcast_feed::router(feed))
+        .merge(compatible)
         .merge(uploads)
         .merge(plain)
         .layer(middleware::from_fn_with_state(guard, guard::check))

@@ -23,7 +23,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use nowcast_feed::{FeedError, Lease, Resolver, SubscribeRequest, Target};
+use nowcast_feed::{Batch, FeedError, Lease, Resolver, SubscribeRequest, Target};
 use nowcast_model::{ColumnType, Tick, Value};
 use nowcast_query::{LiveQuery, Param, Params, QueryContext, SqlError};
 use nowcast_store::Snapshot;
@@ -62,6 +62,8 @@ pub struct LiveParts {
     pub tables: Arc<LiveTables>,
     /// Bounds of a view.
     pub limits: ViewLimits,
+    /// Rows of a query that is run once.
+    pub batch_rows_max: usize,
     /// Views at a time.
     pub count_max: usize,
     /// How long a view outlives its last viewer.
@@ -234,6 +236,17 @@ impl Resolver for LiveService {
     }
 }
 
+impl Batch for LiveService {
+    fn run(&self, sql: Arc<str>) -> BoxFuture<'static, Result<(LiveSchema, Vec<Row>), String>> {
+        let inner = Arc::clone(&self.inner);
+        let answer = self.inner.parts.runtime.spawn(async move { inner.batch(&sql).await });
+        Box::pin(async move {
+            let answer = answer.await.map_err(|error| error.to_string())?;
+            answer.map_err(|error| error.to_string())
+        })
+    }
+}
+
 impl State {
     fn forget(&mut self, id: ViewId) {
         if let Some(entry) = self.views.remove(&id)
@@ -391,6 +404,15 @@ impl Inner {
         let cost_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         let result = rows.map(|rows| Evaluated { position, tick, rows, cost_us });
         Command::Result(id, result.map_err(|e: SqlError| ViewError::Evaluation(e.to_string())))
+    }
+
+    /// The rows of a query now. It is planned as a live one, for its columns and types, and run once.
+    async fn batch(&self, text: &str) -> Result<(LiveSchema, Vec<Row>), SqlError> {
+        let ctx = self.parts.sql.context(&Session::default(), Params::default(), None);
+        let tick = Tick::containing(ctx.now_us);
+        let live = self.parts.sql.engine().plan_live(&ctx, text)?;
+        let rows = self.parts.sql.engine().evaluate(&ctx, &live, tick, self.parts.batch_rows_max).await?;
+        Ok((live.schema, rows))
     }
 
     fn dashboard_row(&self, name: &str) -> Option<Row> {

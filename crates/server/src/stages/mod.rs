@@ -229,6 +229,7 @@ impl Server {
             commands,
             tables: Arc::clone(&tables),
             limits,
+            batch_rows_max: raw.query.rows_max,
             count_max: raw.views.count_max,
             linger: Duration::from_secs(raw.views.linger_s),
             runtime: query_runtime,

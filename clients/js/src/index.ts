@@ -1,5 +1,5 @@
 /**
- * nowcast-live: watch live queries of a Nowcast server.
+ * @nowcast/client: watch live queries of a Nowcast server.
  *
  * ```ts
  * const live = connect();                        // the page's own server
@@ -18,7 +18,7 @@ export type { SubscribeOptions, SubscriptionEvents, SubscriptionState } from "./
 export { LiveTable } from "./table.js";
 export type { Change } from "./table.js";
 export { compareCells, compareText, decodeCell } from "./cell.js";
-export { SUBPROTOCOL } from "./wire.js";
+export { SUBPROTOCOL, SUBPROTOCOL_MSGPACK } from "./wire.js";
 export type {
   Behind, Cell, Column, Direction, ErrorMessage, Params, ParamValue, Row, Schema, ServerMessage, Target,
 } from "./wire.js";

@@ -12,11 +12,13 @@
  * presents it, and the tables go on from there.
  */
 
+import { Decoder } from "./decode.js";
 import { Emitter } from "./emitter.js";
+import { pack } from "./msgpack.js";
 import { Subscription, type SubscribeOptions, type Wiring } from "./subscription.js";
 import {
   type Behind, type ClientMessage, type DeltaMessage, type ErrorMessage, type ProgressMessage, type ServerMessage,
-  type SnapshotMessage, SUBPROTOCOL, type Target,
+  type SnapshotMessage, SUBPROTOCOL, SUBPROTOCOL_MSGPACK, type Target,
 } from "./wire.js";
 
 /** Where the connection stands. `closed` comes from {@link Live.close} alone. */
@@ -24,7 +26,8 @@ export type ConnectionState = "connecting" | "live" | "stale" | "reconnecting" |
 
 /** The part of `WebSocket` that is used. */
 export interface SocketLike {
-  send(text: string): void;
+  binaryType?: string;
+  send(data: string | Uint8Array<ArrayBuffer>): void;
   close(code?: number, reason?: string): void;
   onopen: (() => void) | null;
   onmessage: ((event: { data: unknown }) => void) | null;
@@ -33,8 +36,10 @@ export interface SocketLike {
 }
 
 export interface ConnectOptions {
-  /** The server's address; `http` and `ws` both do. Default: the page's own server. */
+  /** The server's address; `http` and `ws` both do. Default: the server that this file came from. */
   readonly url?: string;
+  /** How messages travel (default `json`). MessagePack is shorter, and its long messages are gzip. */
+  readonly encoding?: "json" | "msgpack";
   /** Ask for paced delivery (default true): the next round comes after the last one was applied. */
   readonly paced?: boolean;
   /** Runs the application of a round: `requestAnimationFrame` draws at most once a frame. Default: at once. */
@@ -91,6 +96,8 @@ interface Round {
 
 /** Rounds that may wait for `schedule` before they are applied without it: bounds an unpaced, hidden page. */
 const ROUNDS_WAITING_MAX = 64;
+/** A hidden page without a schedule of its own takes a round this often: nobody looks, and the server merges. */
+const HIDDEN_MS = 1000;
 /** Silence after which a stale connection is given up as dead, in heartbeats. */
 const HEARTBEATS_DEAD = 10;
 
@@ -115,8 +122,10 @@ export class Live extends Emitter<LiveEvents> {
   #progress: Progress | null = null;
   #status: Status = { state: "connecting", sinceMs: Date.now(), heardMs: 0, attempts: 0, retryMs: null, reason: null };
   #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  #hiddenTimer: ReturnType<typeof setTimeout> | undefined;
   #watchTimer: ReturnType<typeof setInterval> | undefined;
-  #online = () => this.reconnect();
+  #back = () => this.#returned();
+  #decoder: Decoder | null = null;
   #wiring: Wiring;
 
   /** Use {@link connect}. */
@@ -129,7 +138,8 @@ export class Live extends Emitter<LiveEvents> {
       close: (subscription) => this.#forget(subscription),
       retry: (subscription) => this.#ask(subscription),
     };
-    globalThis.addEventListener?.("online", this.#online);
+    globalThis.addEventListener?.("online", this.#back);
+    globalThis.document?.addEventListener("visibilitychange", this.#back);
     this.#watchTimer = setInterval(() => this.#watch(), this.#heartbeatMs / 2);
     this.#connect();
   }
@@ -167,10 +177,12 @@ export class Live extends Emitter<LiveEvents> {
   /** Ends the connection and all subscriptions. */
   close(): void {
     clearTimeout(this.#reconnectTimer);
+    clearTimeout(this.#hiddenTimer);
     clearInterval(this.#watchTimer);
     for (const retry of this.#retries.values()) clearTimeout(retry.timer);
     this.#retries.clear();
-    globalThis.removeEventListener?.("online", this.#online);
+    globalThis.removeEventListener?.("online", this.#back);
+    globalThis.document?.removeEventListener("visibilitychange", this.#back);
     const socket = this.#socket;
     this.#drop();
     socket?.close(1000, "closed by the page");
@@ -184,7 +196,8 @@ export class Live extends Emitter<LiveEvents> {
     let socket: SocketLike;
     try {
       const make = this.#options.socket ?? ((url, protocol) => new WebSocket(url, protocol) as SocketLike);
-      socket = make(this.#url, SUBPROTOCOL);
+      socket = make(this.#url, this.#options.encoding === "msgpack" ? SUBPROTOCOL_MSGPACK : SUBPROTOCOL);
+      socket.binaryType = "arraybuffer";
     } catch (error) {
       this.#lost(String(error));
       return;
@@ -193,7 +206,9 @@ export class Live extends Emitter<LiveEvents> {
     const current = (act: () => void) => () => void (this.#socket === socket && act());
     socket.onopen = current(() => this.#opened());
     socket.onerror = null;
-    socket.onmessage = (event) => void (this.#socket === socket && this.#heard(event.data));
+    const decoder = new Decoder((message) => this.#heard(message), (error) => this.#garbled(error));
+    this.#decoder = decoder;
+    socket.onmessage = (event) => decoder.take(event.data);
     socket.onclose = (event) => void (this.#socket === socket && this.#lost(event.reason || `closed (${event.code ?? 1006})`));
     // An attempt that hangs is one that failed.
     this.#set({ heardMs: Date.now() }, true);
@@ -223,12 +238,17 @@ export class Live extends Emitter<LiveEvents> {
   }
 
   #send(message: ClientMessage): void {
-    this.#socket?.send(JSON.stringify(message));
+    this.#socket?.send(this.#options.encoding === "msgpack" ? pack(message) : JSON.stringify(message));
   }
 
-  #heard(data: unknown): void {
-    if (typeof data !== "string") return;
-    const message = JSON.parse(data) as ServerMessage;
+  /** What came cannot be read, so the rows are not to be trusted to follow: begin again from the cursor. */
+  #garbled(error: unknown): void {
+    const socket = this.#socket;
+    this.#lost(`unreadable: ${String(error)}`);
+    socket?.close(4000, "unreadable");
+  }
+
+  #heard(message: ServerMessage): void {
     this.#set({ heardMs: Date.now() }, true);
     if (this.#status.state === "stale") this.#set({ state: "live" });
     switch (message.op) {
@@ -252,7 +272,9 @@ export class Live extends Emitter<LiveEvents> {
     const last = this.#waiting.at(-1);
     // A heartbeat changes nothing: no need to wait for a frame. It also shows that the connection is live.
     const idle = this.#waiting.length === 1 && last?.messages.length === 0;
-    if (!schedule || idle || this.#waiting.length > ROUNDS_WAITING_MAX) {
+    if (!schedule && !idle && (this.#options.paced ?? true) && globalThis.document?.hidden) {
+      this.#hiddenTimer ??= setTimeout(() => this.#applyHidden(), HIDDEN_MS);
+    } else if (!schedule || idle || this.#waiting.length > ROUNDS_WAITING_MAX) {
       this.#applyWaiting();
     } else if (!this.#scheduled) {
       this.#scheduled = true;
@@ -305,7 +327,8 @@ export class Live extends Emitter<LiveEvents> {
     subscription.fail(error);
     if (!error.retry) return;
     const attempts = (this.#retries.get(subscription.id)?.attempts ?? 0) + 1;
-    const timer = setTimeout(() => subscription.retry(), this.#wait(attempts));
+    const wait = Math.max(this.#wait(attempts), (error.retry_after ?? 0) * 1000);
+    const timer = setTimeout(() => subscription.retry(), wait);
     this.#retries.set(subscription.id, { attempts, timer });
   }
 
@@ -315,6 +338,7 @@ export class Live extends Emitter<LiveEvents> {
     this.#socket = null;
     this.#open = false;
     this.#round = [];
+    this.#decoder?.end();
     if (socket) socket.onopen = socket.onmessage = socket.onclose = socket.onerror = null;
   }
 
@@ -325,7 +349,26 @@ export class Live extends Emitter<LiveEvents> {
     const state = this.#progress ? "reconnecting" : "connecting";
     this.#set({ state, attempts, reason, retryMs: Date.now() + wait });
     clearTimeout(this.#reconnectTimer);
-    this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
+    this.#reconnectTimer = setTimeout(() => this.#retry(), wait);
+  }
+
+  /** Tries, unless nobody would see it or it cannot succeed: `#returned` does then. */
+  #retry(): void {
+    if (isAway()) this.#set({ retryMs: null });
+    else this.#connect();
+  }
+
+  /** The network, or the page's viewer, came back (or went). */
+  #returned(): void {
+    if (isAway()) return;
+    this.reconnect();
+    if (this.#hiddenTimer !== undefined) this.#applyHidden();
+  }
+
+  #applyHidden(): void {
+    clearTimeout(this.#hiddenTimer);
+    this.#hiddenTimer = undefined;
+    this.#applyWaiting();
   }
 
   /** Doubles with each attempt; random, so that the viewers of a restarted server do not all come at once. */
@@ -353,9 +396,15 @@ export class Live extends Emitter<LiveEvents> {
   }
 }
 
+/** True if the platform says that there is no network, or nobody looks. */
+function isAway(): boolean {
+  return globalThis.navigator?.onLine === false || globalThis.document?.hidden === true;
+}
+
 function addressOf(given: string | undefined): string {
-  const base = globalThis.location?.href;
-  const url = new URL(given ?? "/", base);
+  // The server that this file came from, unless it was bundled into something else.
+  const own = import.meta.url.startsWith("http") ? new URL(import.meta.url).origin : "/";
+  const url = new URL(given ?? own, globalThis.location?.href);
   if (url.pathname === "/" || url.pathname === "") url.pathname = "/api/v1/live";
   url.protocol = url.protocol === "https:" || url.protocol === "wss:" ? "wss:" : "ws:";
   url.hash = "";

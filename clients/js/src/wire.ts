@@ -1,10 +1,12 @@
 /**
- * The messages of the live protocol (`nowcast.v1.json`), as they travel. `docs/live-protocol.md` tells what
+ * The messages of the live protocol (`nowcast.v1.json`, and `nowcast.v1.msgpack`), as they travel. `docs/live-protocol.md` tells what
  * each means; `testdata/vectors/live/` holds examples that this side and the server's both read.
  */
 
-/** The name by which client and server agree on this form of the protocol. */
+/** The name by which client and server agree on the protocol in JSON. */
 export const SUBPROTOCOL = "nowcast.v1.json";
+/** The same messages in MessagePack; long ones are gzip. */
+export const SUBPROTOCOL_MSGPACK = "nowcast.v1.msgpack";
 
 /**
  * One value. Integers beyond 2^53, decimals and nanosecond timestamps are strings of digits; timestamps are
@@ -107,6 +109,8 @@ export interface ErrorMessage {
   hint?: string;
   line?: number;
   column?: number;
+  /** Seconds after which the same request may succeed, if that is known. */
+  retry_after?: number;
   /** True if the same request may succeed later. */
   retry: boolean;
 }

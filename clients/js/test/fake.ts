@@ -1,6 +1,7 @@
 /** A socket whose messages the test delivers by hand. */
 
 import type { SocketLike } from "../src/index.js";
+import { unpack } from "../src/msgpack.js";
 import type { ClientMessage, ServerMessage } from "../src/wire.js";
 
 export class FakeSocket implements SocketLike {
@@ -21,8 +22,8 @@ export class FakeSocket implements SocketLike {
     return FakeSocket.all.at(-1)!;
   }
 
-  send(text: string): void {
-    this.sent.push(JSON.parse(text) as ClientMessage);
+  send(data: string | Uint8Array): void {
+    this.sent.push((typeof data === "string" ? JSON.parse(data) : unpack(data)) as ClientMessage);
   }
 
   close(): void {

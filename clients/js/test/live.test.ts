@@ -248,3 +248,87 @@ describe("errors", () => {
     expect(errors).toEqual(["bad_message"]);
   });
 });
+
+describe("a page that is away", () => {
+  afterEach(() => vi.unstubAllGlobals());
+
+  function stub(): { document: { hidden: boolean }; navigator: { onLine: boolean }; back: () => void } {
+    const listeners = new Set<() => void>();
+    const target = {
+      addEventListener: (_: string, listener: () => void) => void listeners.add(listener),
+      removeEventListener: (_: string, listener: () => void) => void listeners.delete(listener),
+    };
+    const document = { hidden: false, ...target };
+    const navigator = { onLine: true };
+    vi.stubGlobal("document", document);
+    vi.stubGlobal("navigator", navigator);
+    vi.stubGlobal("addEventListener", target.addEventListener);
+    vi.stubGlobal("removeEventListener", target.removeEventListener);
+    return { document, navigator, back: () => listeners.forEach((listener) => listener()) };
+  }
+
+  test.each(["hidden", "offline"])("%s, does not try to connect until it is back", (how) => {
+    const { document, navigator, back } = stub();
+    const { live, socket } = start();
+    socket.open();
+    socket.say(progress(1));
+    if (how === "hidden") document.hidden = true;
+    else navigator.onLine = false;
+    socket.lose();
+    vi.advanceTimersByTime(60_000);
+    expect([FakeSocket.all.length, live.status.state, live.status.retryMs]).toEqual([1, "reconnecting", null]);
+    back();
+    expect(FakeSocket.all.length).toBe(1);
+    document.hidden = false;
+    navigator.onLine = true;
+    back();
+    expect(FakeSocket.all.length).toBe(2);
+  });
+
+  test("takes a round a second while it is hidden, and at once when it is seen", () => {
+    const { document, back } = stub();
+    const { live, socket } = start();
+    const a = live.subscribe({ query: "a" });
+    socket.open();
+    socket.say(snapshot(1, 1, [["x", 1]]), progress(1));
+    expect(socket.heard().at(-1)).toEqual({ op: "ack", version: 1 });
+    document.hidden = true;
+    socket.say(delta(1, 2, [["x", 2]]), progress(2));
+    vi.advanceTimersByTime(900);
+    expect([a.table?.version, socket.heard()]).toEqual([1, []]);
+    vi.advanceTimersByTime(100);
+    expect([a.table?.version, socket.heard()]).toEqual([2, [{ op: "ack", version: 2 }]]);
+    socket.say(delta(1, 3, [["x", 3]]), progress(3));
+    document.hidden = false;
+    back();
+    expect(a.table?.version).toBe(3);
+  });
+});
+
+test("a refusal with a time to wait is not asked again before", () => {
+  const { live, socket } = start();
+  live.subscribe({ query: "a" });
+  socket.open();
+  socket.heard();
+  socket.say({ op: "error", id: 1, code: "too_many_requests", message: "m", retry: true, retry_after: 3 });
+  vi.advanceTimersByTime(2_999);
+  expect(socket.heard()).toEqual([]);
+  vi.advanceTimersByTime(1);
+  expect(socket.heard().map((message) => message.op)).toEqual(["subscribe"]);
+});
+
+test("MessagePack is asked for by its subprotocol, and spoken", () => {
+  const asked: string[] = [];
+  live = connect({
+    url: "http://server/",
+    encoding: "msgpack",
+    socket: (_, protocol) => {
+      asked.push(protocol);
+      return new FakeSocket();
+    },
+  });
+  live.subscribe({ query: "a" });
+  FakeSocket.last().open();
+  expect(asked).toEqual(["nowcast.v1.msgpack"]);
+  expect(FakeSocket.last().sent.map((message) => message.op)).toEqual(["pace", "subscribe"]);
+});

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 
-import { type Cell, type ClientMessage, compareDirected, connect, decodeCell, type Direction, type Row, type ServerMessage } from "./inside.js";
+import { type Cell, type ClientMessage, compareDirected, connect, decodeCell, Decoder, type Direction, pack, type Row, type ServerMessage } from "./inside.js";
 import { FakeSocket } from "./fake.js";
 
 function vectors<T>(name: string): T[] {
@@ -87,5 +87,28 @@ describe("sessions", () => {
       }
     }
     live.close();
+  });
+});
+
+describe("MessagePack", () => {
+  type Vector = { name: string; from: "client" | "server"; message: ServerMessage | ClientMessage; hex: string };
+  test.each(vectors<Vector>("msgpack.json"))("$name", async ({ from, message, hex }) => {
+    if (from === "client") expect(Buffer.from(pack(message)).toString("hex")).toBe(hex);
+    const bytes = Uint8Array.from(Buffer.from(hex, "hex"));
+    const read = await new Promise((told, failed) => new Decoder(told, failed).take(bytes.buffer));
+    expect(read).toEqual(message);
+  });
+
+  test("messages keep their order though one is unpacked first", async () => {
+    const [long, short] = ["more than 1,024 bytes: gzip", "progress"].map((name) => {
+      const vector = vectors<Vector>("msgpack.json").find((vector) => vector.name === name)!;
+      return Uint8Array.from(Buffer.from(vector.hex, "hex")).buffer;
+    });
+    const seen: string[] = [];
+    await new Promise<void>((done) => {
+      const decoder = new Decoder((message) => void (seen.push(message.op) === 3 && done()), () => done());
+      for (const bytes of [short, long, short]) decoder.take(bytes);
+    });
+    expect(seen).toEqual(["progress", "delta", "progress"]);
   });
 });

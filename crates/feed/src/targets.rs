@@ -42,7 +42,14 @@ struct Entry {
 /// What requests lead to. See the module's story.
 #[derive(Default)]
 pub(crate) struct Targets {
-    entries: Mutex<AHashMap<TargetKey, Entry>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    entries: AHashMap<TargetKey, Entry>,
+    /// Cursors up to here may be of what was forgotten. Beyond it a request that is not known is a new one.
+    forgotten: Version,
 }
 
 /// A held request; let go by [`Targets::release`].
@@ -65,12 +72,14 @@ impl Targets {
         let Some(key) = key_of(request) else {
             return (Held { key: None, generation: 0 }, false);
         };
-        let mut entries = lock(&self.entries);
+        let mut known = lock(&self.known);
+        let Known { entries, forgotten } = &mut *known;
         if entries.len() >= IDLE_MAX && !entries.contains_key(&key) {
             entries.retain(|_, entry| entry.held + entry.held_old > 0);
+            *forgotten = now;
         }
+        let new = Entry { view, generation: 0, since: forgotten.next(), held: 0, held_old: 0 };
         let since = now.next();
-        let new = Entry { view, generation: 0, since, held: 0, held_old: 0 };
         let entry = entries.entry(Arc::clone(&key)).or_insert(new);
         if entry.view != view {
             let (generation, held_old) = (entry.generation + 1, entry.held + entry.held_old);
@@ -85,8 +94,8 @@ impl Targets {
     /// Notes that a connection whose cursor is at most `now` let go.
     pub(crate) fn release(&self, held: &Held, now: Version) {
         let Some(key) = &held.key else { return };
-        let mut entries = lock(&self.entries);
-        let Some(entry) = entries.get_mut(key) else { return };
+        let mut known = lock(&self.known);
+        let Some(entry) = known.entries.get_mut(key) else { return };
         if entry.generation == held.generation {
             entry.held = entry.held.saturating_sub(1);
         } else {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod compat;
+mod delivery;
 mod model;
 mod packed;
 mod rig;

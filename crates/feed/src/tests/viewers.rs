@@ -508,3 +508,20 @@ async fn the_frame_cache_is_bounded() {
         assert!(hub.frames.bytes() <= 4_096);
     }
 }
+
+#[tokio::test]
+async fn a_viewer_that_is_lost_before_the_next_moment_resumes() {
+    let mut rig = Rig::new();
+    let a = rig.add("a");
+    rig.set(a, &[("x", 1)]);
+    let hub = rig.hub(FeedLimits::default());
+    let mut seat = Seat::new(&hub);
+    seat.watch(1, "a").await.take();
+    let version = seat.screen.version;
+    let mut again = Seat::new(&hub);
+    again.screen = seat.screen;
+    again.screen.reconnect();
+    again.say(&format!(r#"{{"op":"resume","epoch":"{EPOCH}","version":{version}}}"#)).await;
+    again.watch(1, "a").await.wait(100).take();
+    assert_eq!((again.screen.snapshots, again.screen.deltas), (0, 1), "{:?}", again.screen.reasons);
+}

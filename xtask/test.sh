@@ -52,8 +52,15 @@ kills() {
   step 'kills' "$NOWCAST_CACHE/venv/requirements/bin/python" -m pytest -q -s -x tests/clients/test_kills.py
 }
 
+# What Autobahn's cases are run against.
+echo_server() {
+  cargo build --locked --quiet -p nowcast-feed --features echo --example echo
+  export NOWCAST_ECHO="$CARGO_TARGET_DIR/debug/examples/echo"
+}
+
 clients() {
   step 'server' binary
+  step 'echo server' echo_server
   step 'Python clients' venv requirements
   step 'Python client of 2022' venv questdb-1.2
   step 'SQLAlchemy 1.4' venv sqlalchemy-1.4

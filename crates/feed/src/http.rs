@@ -13,7 +13,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    FeedError, FeedState, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, Tenant,
+    FeedError, FeedLimits, FeedState, SUBPROTOCOL_JSON, SUBPROTOCOL_MSGPACK, Tenant,
     counters::Transport,
     encode::Encoding,
     error::code,
@@ -124,15 +124,19 @@ async fn websocket(State(state): State<FeedState>, request: Request) -> Result<R
     let encoding = if packed { Encoding::Packed } else { Encoding::Json };
     let seat =
         hub.admit(Transport::WebSocket, address).inspect_err(|error| hub.counters.error(&error.code))?;
-    let limits = &hub.limits;
-    let upgrade = upgrade
+    let upgrade = set_up(upgrade, &hub.limits);
+    Ok(upgrade.on_upgrade(move |socket| ws::serve(socket, hub, seat, tenant, encoding)))
+}
+
+/// A socket within the limits.
+pub(crate) fn set_up(upgrade: WebSocketUpgrade, limits: &FeedLimits) -> WebSocketUpgrade {
+    upgrade
         .read_buffer_size(limits.read_buffer_bytes)
         .write_buffer_size(limits.write_buffer_bytes)
         // One frame on top of what was gathered; the task flushes before it feeds more.
         .max_write_buffer_size(limits.write_buffer_bytes + limits.frame_bytes_max + (64 << 10))
         .max_message_size(limits.message_bytes_max)
-        .max_frame_size(limits.message_bytes_max);
-    Ok(upgrade.on_upgrade(move |socket| ws::serve(socket, hub, seat, tenant, encoding)))
+        .max_frame_size(limits.message_bytes_max)
 }
 
 async fn events(State(state): State<FeedState>, request: Request) -> Result<Response, Refusal> {

@@ -10,6 +10,8 @@
 
 mod compat;
 mod counters;
+#[cfg(feature = "echo")]
+mod echo;
 mod encode;
 mod error;
 mod frame;
@@ -34,6 +36,8 @@ use serde_json::{Map, Value as Json};
 
 pub use compat::{Batch, Compatible, MetricsFeed, RecordsFeed, compatible_router};
 pub use counters::FeedCounts;
+#[cfg(feature = "echo")]
+pub use echo::echo_router;
 pub use error::{FeedError, code};
 pub use http::{router, same_origin};
 pub use hub::AllowOrigin;

@@ -35,7 +35,7 @@ use crate::{
     FeedError, FeedState,
     counters::Transport,
     error::code,
-    http::{Refusal, address, check},
+    http::{Refusal, address, check, set_up},
     hub::Hub,
 };
 
@@ -111,13 +111,7 @@ async fn upgrade(hub: &Hub, request: Request) -> Result<WebSocketUpgrade, Refusa
         let error = FeedError::new(code::UNKNOWN_PROTOCOL, rejection.body_text());
         Refusal(rejection.status(), error.hint("open a WebSocket here"))
     })?;
-    let limits = &hub.limits;
-    Ok(upgrade
-        .read_buffer_size(limits.read_buffer_bytes)
-        .write_buffer_size(0)
-        .max_write_buffer_size(limits.frame_bytes_max + (64 << 10))
-        .max_message_size(limits.message_bytes_max)
-        .max_frame_size(limits.message_bytes_max))
+    Ok(set_up(upgrade, &hub.limits))
 }
 
 async fn records_socket(State(routes): State<Arc<Routes>>, request: Request) -> Result<Response, Refusal> {

@@ -205,6 +205,8 @@ async fn after_a_storm_every_client_shows_what_the_server_has() {
         tokio::time::sleep(Duration::from_millis(dice.next(15))).await;
     }
     storm.store(false, Ordering::Relaxed);
+    // The next tick: a moment of which every viewer is told.
+    rig.tick += 1_000_000;
     let last = rig.publish();
     judge.last.store(last.get(), Ordering::Release);
     judge.calm.store(true, Ordering::Release);

@@ -104,14 +104,18 @@ class _Feed:
             await send("subscribe", id=1, **self.target, **({} if self.table else {"snapshot": True}))
             round_: list[dict] = []
             acked = -1
+            # Until the query is answered on this connection, its rows may be older than the progress.
+            answered = False
             while True:
                 message = json.loads(await asyncio.wait_for(socket.recv(), SILENCE_S))
                 op = message["op"]
                 if op in ("snapshot", "delta"):
                     round_.append(message)
                 elif op == "progress":
+                    answered = answered or bool(round_)
                     changed, round_ = self._apply(round_), []
-                    self.version = message["version"]
+                    if answered:
+                        self.version = message["version"]
                     if changed and self.table is not None:
                         yield self.table
                     if message["version"] > acked:

@@ -700,8 +700,8 @@ mod tests {
                 "idempotency.keep_s: a key that is forgotten at once promises nothing; set 1 or more",
             ),
             (
-                "[[feed]]\nquery = \"SELECT 1\"\nmetric = \"x\"\n",
-                "nowcast.toml, line 3, column 1: unknown setting `metric`; did you mean `metric_name`?",
+                "[[feed]]\nquery = \"SELECT 1\"\nmetrics_name = \"x\"\n",
+                "nowcast.toml, line 3, column 1: unknown setting `metrics_name`; did you mean `metric_name`?",
             ),
             (
                 "[feed]\nidle_timeout_ms = 20000\n",

@@ -31,7 +31,7 @@ browser-test: ## the page in Chromium
 web: ## the page, into web/dist
 	@xtask/test.sh web
 
-bench: ## ingest, the log and freshness, the short form
+bench: ## ingest, the log, freshness and fan-out, the short form
 	@xtask/bench.sh
 
 bench-long: ## the same, ingest over 20 million rows, and in 1 GiB of memory

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Ingest, the log and freshness, measured here and now; `--long` for the long form of ingest, and the same in 1 GiB of
-# memory; `--queries` for queries alone, built with all optimisation. docs/performance.md says how.
+# Ingest, the log, freshness and fan-out, measured here and now; `--long` for the long form of ingest, and the same in
+# 1 GiB of memory; `--queries` for queries alone, built with all optimisation. docs/performance.md says how.
 . "$(dirname "$0")/lib.sh"
 
 tools() {
@@ -28,6 +28,7 @@ step 'late rows and connections' "$bench" order
 step 'log, appended' "$bench" append
 step 'log, replayed' "$bench" replay
 step 'freshness' "$bench" freshness
+step 'fan-out' "$bench" fanout
 if [ "${1:-}" = --long ]; then
   # A bound by a control group is root's to set.
   if [ "$(id -u)" = 0 ]; then

@@ -54,6 +54,12 @@ pub(crate) fn of_own_threads() -> anyhow::Result<f64> {
     Ok(nanoseconds as f64 / 1e9)
 }
 
+/// What this thread used.
+pub(crate) fn of_this_thread() -> anyhow::Result<f64> {
+    std::thread::yield_now();
+    Ok(schedstat(std::path::Path::new("/proc/thread-self/schedstat"))? as f64 / 1e9)
+}
+
 /// What a piece of work in this process took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Took {

@@ -10,6 +10,7 @@
 //! | `append`, `replay` | the log: beside `dd`, and beside a scan that only holds checksums |
 //! | `query`, `tsbs_queries` | queries over parts, beside plain DataFusion and DuckDB |
 //! | `freshness` | from a row's `write()` to the message that shows it |
+//! | `fanout` | what a delivered message and an idle viewer cost, beside a bare loop of `write(2)` |
 //! | `server`, `postgres`, `duckdb` | the programs that are measured, each in a directory of its own |
 //! | `memory_group` | a bound on what one of them may use |
 //! | `cpu` | what they used, by `/proc` |
@@ -28,6 +29,7 @@ mod append;
 mod cpu;
 mod disorder;
 mod duckdb;
+mod fanout;
 mod freshness;
 mod ingest;
 mod memory_group;
@@ -66,6 +68,8 @@ enum Command {
     Query(query::QueryArgs),
     /// Time from a row's write() to the WebSocket message that shows it
     Freshness(freshness::FreshnessArgs),
+    /// CPU and memory of viewers of one live query, beside a bare loop of write(2)
+    Fanout(fanout::FanoutArgs),
 }
 
 /// Where the measured programs come from and keep their files.
@@ -107,6 +111,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Query(args) => query::run(&args),
         Command::Freshness(args) => freshness::run(&args),
+        Command::Fanout(args) => fanout::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -118,11 +118,16 @@ impl Server {
         answer["dataset"][0][0].as_u64().with_context(|| format!("no count in {text}"))
     }
 
-    /// A series of `/metrics` that has no label.
+    /// A metric of `/metrics`, the series of all its labels together.
     pub(crate) fn metric(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.get("/metrics", &[])?;
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.with_context(|| format!("/metrics does not tell {name}"))?.parse::<f64>()? as u64)
+        let mut values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(name)?;
+            let labels = rest.starts_with([' ', '{']);
+            labels.then(|| rest.rsplit(' ').next()?.parse::<f64>().ok()).flatten()
+        });
+        let first = values.next().with_context(|| format!("/metrics does not tell {name}"))?;
+        Ok((first + values.sum::<f64>()) as u64)
     }
 
     fn get(&self, path: &str, query: &[(&str, &str)]) -> anyhow::Result<String> {
@@ -133,9 +138,18 @@ impl Server {
 
     /// Peak of its memory, in bytes.
     pub(crate) fn memory_peak(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Its memory now, in bytes.
+    pub(crate) fn memory(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let kib = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
-        Ok(kib.context("/proc tells no VmHWM")?.trim().parse::<u64>()? * 1_024)
+        let kib = status.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+        Ok(kib.with_context(|| format!("/proc tells no {name}"))?.trim().parse::<u64>()? * 1_024)
     }
 }
 

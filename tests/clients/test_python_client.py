@@ -3,13 +3,16 @@
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+import requests
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "clients/python"))
@@ -124,6 +127,62 @@ def test_examples_run(shop, example):
         sell(shop, "DE", 41)
         assert any("42" in line for line in lines)
         process.kill()
+
+
+@pytest.fixture
+def weather(own_server):
+    server = own_server()
+    server.post("/write", b"weather,city=Bern t=21.5")
+    return server
+
+
+def until(check, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_streamlit_shows_what_is_current(weather, monkeypatch):
+    from streamlit.testing.v1 import AppTest
+
+    monkeypatch.setenv("NOWCAST_URL", weather.http)
+    page = AppTest.from_file(str(ROOT / "examples/streamlit_app.py"), default_timeout=30).run()
+    assert not page.exception
+    assert (page.metric[0].value, page.dataframe[0].value.to_dict("records")) == (
+        "1", [{"city": "Bern", "rows": 1, "t": 21.5}]
+    )
+    weather.post("/write", b"weather,city=Chur t=1")
+    until(lambda: page.run().metric[0].value == "2")
+    assert not page.exception
+    assert weather.metrics()['nowcast_feed_viewers{transport="websocket"}'] == 1
+
+
+def test_dash_shows_what_is_current(weather):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "clients/python"), "NOWCAST_URL": weather.http, "PORT": str(port)}
+    update = {
+        "output": "weather.data", "outputs": {"id": "weather", "property": "data"},
+        "inputs": [{"id": "second", "property": "n_intervals", "value": 1}], "changedPropIds": ["second.n_intervals"],
+    }
+
+    def rows():
+        try:
+            answer = requests.post(f"http://127.0.0.1:{port}/_dash-update-component", json=update, timeout=10)
+        except requests.ConnectionError:
+            return None
+        assert answer.status_code == 200, answer.text
+        return answer.json()["response"]["weather"]["data"]
+
+    with subprocess.Popen([sys.executable, str(ROOT / "examples/dash_app.py")], env=env) as process:
+        try:
+            until(lambda: rows() == [{"city": "Bern", "rows": 1, "t": 21.5}], 60)
+            weather.post("/write", b"weather,city=Bern t=22.5")
+            until(lambda: rows() == [{"city": "Bern", "rows": 2, "t": 22.0}])
+        finally:
+            process.kill()
 
 
 def test_vectors():

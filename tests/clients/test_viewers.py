@@ -1,10 +1,12 @@
 """Two hundred viewers of one dashboard, and what the server shows of itself."""
 
 import asyncio
+import gzip
 import json
 import re
 from pathlib import Path
 
+import msgpack
 import pytest
 import websockets
 
@@ -96,3 +98,35 @@ def test_an_hour_of_history_is_few_parts_and_a_restart_goes_on(demo):
     assert demo.metrics()["nowcast_store_parts"] < 200
     same = demo.exec("SELECT count(), count(DISTINCT id) FROM users")[0]
     assert same[0] == same[1]
+
+
+def deserialize(data):
+    """How clients of compressed MessagePack read it: what is no gzip was sent as it is."""
+    try:
+        return msgpack.unpackb(gzip.decompress(data))
+    except gzip.BadGzipFile:
+        return msgpack.unpackb(data)
+
+
+def test_messagepack_is_read_by_what_others_read_it_with(own_server):
+    server = own_server()
+    server.exec("CREATE TABLE t (k VARCHAR, v DOUBLE, ts TIMESTAMP) TIMESTAMP(ts) PARTITION BY DAY")
+    values = ",".join(f"('key {n}', {n}.5, '2026-01-01T00:00:00.000001Z')" for n in range(200))
+    server.exec(f"INSERT INTO t VALUES {values}")
+
+    async def scenario():
+        url = f"ws://127.0.0.1:{server.http_port}/api/v1/live"
+        async with websockets.connect(url, subprotocols=["nowcast.v1.msgpack"]) as socket:
+            await socket.send(msgpack.packb({"op": "subscribe", "id": 1, "query": "SELECT k, v, ts FROM t"}))
+            messages = [await asyncio.wait_for(socket.recv(), 20)]
+            while deserialize(messages[-1])["op"] != "snapshot":
+                messages.append(await asyncio.wait_for(socket.recv(), 20))
+            messages.append(await asyncio.wait_for(socket.recv(), 20))
+            return messages
+
+    *_, snapshot, progress = asyncio.run(scenario())
+    assert (snapshot[:2], progress[:1]) == (b"\x1f\x8b", b"\x85")
+    rows = {tuple(row[:3]) for row in deserialize(snapshot)["rows"]}
+    assert rows == {(f"key {n}", n + 0.5, 1767225600000001) for n in range(200)}
+    assert len(snapshot) < len(msgpack.packb(deserialize(snapshot))) / 2
+    assert deserialize(progress)["op"] == "progress"

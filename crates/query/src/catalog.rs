@@ -19,7 +19,7 @@ use datafusion::{
     execution::session_state::SessionState,
     logical_expr::{
         AggregateUDF, Expr, HigherOrderUDF, ScalarUDF, TableSource, WindowUDF,
-        planner::{ContextProvider, ExprPlanner, TypePlanner},
+        planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner},
         simplify::SimplifyContext,
     },
     optimizer::simplify_expressions::ExprSimplifier,
@@ -28,6 +28,7 @@ use nowcast_model::{TableName, name_key};
 use nowcast_store::{Snapshot, TableVersion};
 
 use crate::{
+    calls,
     context::QueryContext,
     dialect,
     error::{SqlCode, SqlError, did_you_mean},
@@ -241,6 +242,10 @@ impl ContextProvider for Names<'_> {
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
         self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &*calls::PLANNERS
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {

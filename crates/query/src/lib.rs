@@ -13,6 +13,7 @@
 mod alive;
 mod alter;
 mod ast;
+mod calls;
 mod catalog;
 mod context;
 mod convert;

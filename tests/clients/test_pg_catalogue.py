@@ -117,6 +117,58 @@ GRAFANA = [
     "SELECT 1",
 ]
 
+# The table that a new panel begins with.
+GRAFANA_FIRST = """
+  SELECT
+      quote_ident(table_name) as table_name,
+      ( SELECT
+          quote_ident(column_name) as column_name
+        FROM information_schema.columns c
+        WHERE
+          c.table_schema = t.table_schema AND
+          c.table_name = t.table_name AND
+          udt_name IN ('timestamptz','timestamp')
+        ORDER BY ordinal_position LIMIT 1
+      ) AS time_column,
+      ( SELECT
+          quote_ident(column_name) AS column_name
+        FROM information_schema.columns c
+        WHERE
+          c.table_schema = t.table_schema AND
+          c.table_name = t.table_name AND
+          udt_name='float8'
+        ORDER BY ordinal_position LIMIT 1
+      ) AS value_column
+    FROM information_schema.tables t
+    WHERE quote_ident(table_schema) IN (
+          SELECT
+            CASE WHEN trim(s[i]) = '"$user"' THEN user ELSE trim(s[i]) END
+          FROM
+            generate_series(
+              array_lower(string_to_array(current_setting('search_path'),','),1),
+              array_upper(string_to_array(current_setting('search_path'),','),1)
+            ) as i,
+            string_to_array(current_setting('search_path'),',') s
+          ) AND
+      EXISTS
+      ( SELECT 1
+        FROM information_schema.columns c
+        WHERE
+          c.table_schema = t.table_schema AND
+          c.table_name = t.table_name AND
+          udt_name IN ('timestamptz','timestamp')
+      ) AND
+      EXISTS
+      ( SELECT 1
+        FROM information_schema.columns c
+        WHERE
+          c.table_schema = t.table_schema AND
+          c.table_name = t.table_name AND
+          udt_name='float8'
+      )
+    LIMIT 1
+;"""
+
 DBEAVER = [
     "SELECT session_user, current_user, current_schema()",
     "SELECT version()",
@@ -170,6 +222,21 @@ def test_what_tools_are_answered(pg):
     tables = pg.execute(METABASE[3]).fetchall()
     assert ("public", "metrics", "TABLE", None) in tables and ("side", "beside", "TABLE", None) in tables
     assert [row[:2] for row in pg.execute(METABASE[4]).fetchall() if row[4] == "metrics"] == [("host", "text"), ("value", "float8"), ("ts", "timestamp")]
+
+
+def test_subqueries_of_a_select_list_are_answered(pg):
+    assert pg.execute(GRAFANA_FIRST).fetchall() == [("metrics", "ts", "value")]
+    assert pg.execute(
+        """SELECT c.relname, (SELECT n.nspname FROM pg_catalog.pg_namespace n WHERE n.oid = c.relnamespace) AS schema,
+                  (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
+                  (SELECT a.attname FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum DESC LIMIT 1) AS last,
+                  (SELECT d.description FROM pg_catalog.pg_description d WHERE d.objoid = c.oid) AS comment
+           FROM pg_catalog.pg_class c WHERE c.relname IN ('metrics', 'beside') ORDER BY 1 DESC"""
+    ).fetchall()[0] == ("metrics", "public", 3, "ts", None)
+    assert pg.execute(
+        "SELECT (SELECT table_name FROM information_schema.tables WHERE table_name = %s LIMIT 1), (SELECT 7)", ("metrics",)
+    ).fetchall() == [("metrics", 7)]
+    assert pg.execute("SELECT (SELECT min(information_schema.tables.table_name) FROM information_schema.tables WHERE table_schema = 'side')").fetchone() == ("beside",)
 
 
 def test_what_is_looked_up_by_name(pg):

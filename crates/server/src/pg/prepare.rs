@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::sql::sqlparser::ast;
 use nowcast_query::{Params, Piece, Statement};
 use pgwire::api::Type;
 
 use super::{
-    catalog::{PgCatalog, TYPES, TYPES_OF_ASYNCPG},
+    catalog::{Asked, PgCatalog, TYPES, TYPES_OF_ASYNCPG},
     encode::{param_type, plain_schema},
     error::{Failure, WireError},
 };
@@ -20,7 +19,7 @@ pub(super) enum Kind {
     /// The engine.
     Ours(Arc<Statement>),
     /// The catalogue. It is planned each time: tables come and go.
-    Catalogue(Arc<ast::Statement>),
+    Catalogue(Arc<Asked>),
 }
 
 /// What `Parse` makes.
@@ -45,12 +44,7 @@ impl Kind {
             return Ok(Kind::Ours(Arc::new(piece.parse()?)));
         }
         let text = if is_for_types(piece) { TYPES } else { piece.sql() };
-        let parsed = catalog.parser.parse(text);
-        let mut statements = parsed.map_err(|e| WireError::new("42601", e.to_string()))?;
-        match (statements.pop(), statements.len()) {
-            (Some(statement), 0) => Ok(Kind::Catalogue(Arc::new(statement))),
-            _ => Err(WireError::new("42601", "one statement is expected").into()),
-        }
+        Ok(Kind::Catalogue(Arc::new(Asked::parse(&catalog.parser, text)?)))
     }
 }
 

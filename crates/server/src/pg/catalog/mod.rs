@@ -5,6 +5,7 @@
 //! a client that learns an oid from one query uses it in the next, so oids must stay. What differs from session
 //! to session is put into the query ([`rewrite`]).
 
+mod asked;
 mod functions;
 mod information_schema;
 mod rewrite;
@@ -31,6 +32,7 @@ use nowcast_model::Clock;
 use nowcast_query::{CATALOG, Piece, QueryContext, QueryEngine};
 use nowcast_store::Store;
 
+pub(super) use self::asked::Asked;
 use self::information_schema::InformationSchema;
 use super::error::WireError;
 use crate::sql::Session;
@@ -118,12 +120,11 @@ impl PgCatalog {
     ///
     /// # Errors
     /// A name is not there, or it is no query.
-    pub(super) async fn plan(
-        &self,
-        statement: &ast::Statement,
-        session: &Session,
-    ) -> Result<LogicalPlan, WireError> {
-        let mut statement = statement.clone();
+    pub(super) async fn plan(&self, asked: &Asked, session: &Session) -> Result<LogicalPlan, WireError> {
+        if let Some(plan) = self.plan_whole(asked, session).await {
+            return Ok(plan);
+        }
+        let mut statement = asked.plain.clone();
         rewrite::rewrite(&mut statement, session);
         let plan = match self.plan_as_it_is(statement.clone()).await {
             Err(error) => match rewrite::without_rows(&statement) {
@@ -140,6 +141,27 @@ impl PgCatalog {
         }
     }
 
+    /// Plans the query with all its subqueries, if there are such and each of them can be run.
+    async fn plan_whole(&self, asked: &Asked, session: &Session) -> Option<LogicalPlan> {
+        let mut statement = asked.whole.clone()?;
+        rewrite::rewrite(&mut statement, session);
+        let plan = self.plan_as_it_is(statement).await.ok()?;
+        let is_query = !matches!(
+            plan,
+            LogicalPlan::Ddl(_) | LogicalPlan::Dml(_) | LogicalPlan::Copy(_) | LogicalPlan::Statement(_)
+        );
+        if !is_query {
+            return None;
+        }
+        let state = self.session.state();
+        // Only the physical plan tells, and there is none before the parameters are known.
+        let can_run = match plan.get_parameter_names() {
+            Ok(names) if names.is_empty() => state.create_physical_plan(&plan).await.is_ok(),
+            _ => state.optimize(&plan).is_ok(),
+        };
+        can_run.then_some(plan)
+    }
+
     async fn plan_as_it_is(&self, statement: ast::Statement) -> DfResult<LogicalPlan> {
         self.session.state().statement_to_plan(DfStatement::Statement(Box::new(statement))).await
     }
@@ -150,13 +172,13 @@ impl PgCatalog {
     /// A value failed.
     pub(super) async fn run(
         &self,
-        statement: &ast::Statement,
+        asked: &Asked,
         plan: LogicalPlan,
     ) -> Result<SendableRecordBatchStream, WireError> {
         let schema = Arc::clone(plan.schema().inner());
         let run = async { self.session.execute_logical_plan(plan).await?.execute_stream().await };
         match run.await {
-            Err(_) if rewrite::without_rows(statement).is_some() => {
+            Err(_) if rewrite::without_rows(&asked.plain).is_some() => {
                 Ok(Box::pin(EmptyRecordBatchStream::new(schema)))
             }
             stream => stream.map_err(|e| WireError::from(&e)),

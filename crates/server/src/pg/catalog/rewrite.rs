@@ -321,12 +321,37 @@ fn only_row(query: &mut ast::Query) {
     };
     let is_aggregate = matches!(&*expr, Expr::Function(function)
         if called(function).is_some_and(|name| AGGREGATES.contains(&name.as_str())));
-    if is_aggregate || select.from.is_empty() || query.order_by.is_some() {
+    if is_aggregate || select.from.is_empty() || select.distinct.is_some() {
         return;
     }
-    if let Some(first) = parse(&format!("first_value({expr})")) {
+    let order = match &query.order_by {
+        None => String::new(),
+        Some(ast::OrderBy { kind: ast::OrderByKind::Expressions(by), .. })
+            if takes_one(query.limit_clause.as_ref()) =>
+        {
+            let by = by.iter().map(|by| match &by.expr {
+                // The first column, which is the only one.
+                Expr::Value(_) => by.to_string().replacen(&by.expr.to_string(), &expr.to_string(), 1),
+                _ => by.to_string(),
+            });
+            format!(" ORDER BY {}", by.collect::<Vec<_>>().join(", "))
+        }
+        Some(_) => return,
+    };
+    if let Some(first) = parse(&format!("first_value({expr}{order})")) {
         *expr = first;
-        query.limit_clause = None;
+        (query.order_by, query.limit_clause) = (None, None);
+    }
+}
+
+/// `LIMIT 1`, or no limit: more than one row would be an error.
+fn takes_one(limit: Option<&ast::LimitClause>) -> bool {
+    match limit {
+        None => true,
+        Some(ast::LimitClause::LimitOffset { limit: Some(Expr::Value(limit)), offset: None, .. }) => {
+            matches!(&limit.value, ast::Value::Number(number, _) if number == "1")
+        }
+        Some(_) => false,
     }
 }
 

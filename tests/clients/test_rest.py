@@ -29,6 +29,16 @@ def table(server):
     return server
 
 
+@pytest.fixture(scope="module")
+def late(server):
+    """A table whose rows came late, in many pieces, some of them at one time."""
+    server.exec("CREATE TABLE late (ts TIMESTAMP, n LONG) timestamp(ts) PARTITION BY DAY")
+    for i in range(12):
+        lines = [json.dumps({"ts": 1_767_225_600_000 + (11 - i) * 86_400_000 + j // 2, "n": (11 - i) * 1000 + j}) for j in range(1000)]
+        assert server.post("/api/v1/ingest/late?timestamp=ts&precision=ms", "\n".join(lines).encode())[0] == 204
+    return server
+
+
 def get(server, route, headers=None, **parameters):
     """Status, headers and bytes."""
     request = urllib.request.Request(f"{server.http}{route}?{urllib.parse.urlencode(parameters)}", headers=headers or {})
@@ -55,6 +65,47 @@ def test_the_shape_of_an_answer(table):
     assert answer["dataset"][1] == ["2026-01-01T00:00:00.001000Z", 1, 0.5, "s1", 'a "text", 1']
     assert exec_(table, query="SELECT n, ts FROM rest LIMIT 1")["timestamp"] == 1
     assert exec_(table, query="SELECT count() FROM rest")["timestamp"] == -1
+
+
+@pytest.mark.parametrize("query", ["late", "SELECT n FROM late", "SELECT * FROM late WHERE n >= 0"])
+@pytest.mark.parametrize("count", ["true", "false"])
+def test_pages_without_an_order_are_in_the_order_of_time(late, query, count):
+    column = -1
+    for limit, expected in [
+        ("0,10", range(10)), ("10,20", range(9, 20)), ("11,20", range(10, 20)), ("1001,1003", range(1000, 1003)),
+        ("3", range(3)), ("11990,", range(11989, 12000)), ("-3", range(11997, 12000)), ("-12,-10", range(11988, 11990)),
+    ]:
+        answer = exec_(late, query=query, limit=limit, count=count)
+        if limit != "11990,":
+            assert [row[column] for row in answer["dataset"]] == list(expected), limit
+        assert answer["count"] == (12_000 if count == "true" else len(expected))
+        rows = list(csv.reader(io.StringIO(get(late, "/exp", query=query, limit=limit, nm="true")[2].decode())))
+        if limit != "11990,":
+            assert [int(row[column]) for row in rows] == list(expected), limit
+
+
+@pytest.mark.parametrize(
+    "query, limit, rows, count",
+    [
+        ("SELECT n FROM late ORDER BY n DESC", "2", [[11_999], [11_998]], 12_000),
+        ("SELECT n FROM late ORDER BY n DESC", "-2", [[1], [0]], 12_000),
+        ("SELECT n FROM late ORDER BY n LIMIT 5", "2,3", [[1], [2]], 5),
+        ("SELECT n FROM late LIMIT -5", "2", [[11_995], [11_996]], 5),
+        ("SELECT count() FROM late", "10", [[12_000]], 1),
+        ("SELECT n / 6000 k, count() FROM late ORDER BY k", "1", [[0, 6000]], 2),
+        ("SELECT ts, count() FROM late SAMPLE BY 1d", "1", [["2026-01-01T00:00:00.000000Z", 1000]], 12),
+        ("SELECT DISTINCT n / 6000 k FROM late ORDER BY k", "1", [[0]], 2),
+        ("SELECT abs(n) a FROM late WHERE n < 7", "2", [[0], [1]], 7),
+        ("SELECT 1 a UNION ALL SELECT 1", "1", [[1]], 2),
+        ("SELECT x FROM long_sequence(5)", "2", [[1], [2]], 5),
+        ("SELECT x FROM long_sequence(5)", "-2", [[4], [5]], 5),
+        ("SELECT n FROM late", "0", [], 12_000),
+    ],
+)
+def test_a_limit_beside_the_text(late, query, limit, rows, count):
+    assert exec_(late, query=query, limit=limit)["dataset"] == rows
+    answer = exec_(late, query=query, limit=limit, count="true")
+    assert (answer["dataset"], answer["count"]) == (rows, count)
 
 
 @pytest.mark.parametrize(

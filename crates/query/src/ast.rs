@@ -2,7 +2,13 @@
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident, ObjectName,
+    Value,
 };
+
+/// A whole number.
+pub(crate) fn number(number: i64) -> Expr {
+    Expr::Value(Value::Number(number.to_string(), false).with_empty_span())
+}
 
 /// `name(args)`.
 pub(crate) fn call(name: &str, args: Vec<Expr>) -> Expr {

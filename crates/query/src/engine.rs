@@ -298,6 +298,11 @@ impl QueryEngine {
         state
     }
 
+    /// True for a function that makes one value of one row.
+    pub(crate) fn is_scalar(&self, name: &str) -> bool {
+        self.state.scalar_functions().contains_key(name)
+    }
+
     pub(crate) fn plan(&self, ctx: &QueryContext, select: &Select, mode: Mode) -> Result<Planned, SqlError> {
         let mut ast = select.ast.clone();
         let keep = mode == Mode::Describe;

@@ -30,6 +30,7 @@ mod functions;
 mod grouped;
 mod insert;
 pub mod json;
+mod limited;
 mod live;
 mod mutate;
 mod params;

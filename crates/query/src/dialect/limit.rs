@@ -7,12 +7,33 @@ use datafusion::sql::sqlparser::ast::{
     Expr, LimitClause, Offset, OffsetRows, OrderBy, OrderByKind, Query, SelectItem, SetExpr,
 };
 
-use super::{expand::Expand, marker::TAIL, sql, time::Time};
+use super::{
+    expand::Expand,
+    marker::{LAST, TAIL},
+    sql,
+    time::Time,
+};
 use crate::error::{SqlCode, SqlError};
 
 /// Rewrites the query's LIMIT; [`flip`] ends the work once ties are broken.
 pub(super) fn expand(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), SqlError> {
     take_fetch(query);
+    let Some(LimitClause::LimitOffset { limit: Some(limit), .. }) = &query.limit_clause else {
+        return Ok(());
+    };
+    if let Some([rows]) = sql::args_of(limit, LAST).as_deref() {
+        let rows = rows.clone();
+        let is_ordered = expand.order_by_time(query).is_ok();
+        query.limit_clause = is_ordered.then(|| LimitClause::LimitOffset {
+            limit: Some(rows),
+            offset: None,
+            limit_by: Vec::new(),
+        });
+    }
+    expand_bounds(expand, query)
+}
+
+fn expand_bounds(expand: &mut Expand<'_>, query: &mut Query) -> Result<(), SqlError> {
     let Some(LimitClause::LimitOffset { limit: Some(limit), offset, .. }) = &query.limit_clause else {
         return Ok(());
     };

@@ -19,6 +19,9 @@ pub(crate) const LENGTH: &str = "_length";
 /// As a LIMIT: the last rows.
 pub(crate) const TAIL: &str = "_tail";
 
+/// As a LIMIT: the last rows by time, or all where they have none.
+pub(crate) const LAST: &str = "_last";
+
 /// The function `name` if it is one of these.
 pub(crate) fn function(name: &str) -> Option<Arc<ScalarUDF>> {
     let (name, output) = match name {

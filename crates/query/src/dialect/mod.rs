@@ -33,6 +33,6 @@ pub(crate) use self::{
     interval::INTERVAL,
     lift::lift,
     limit::flip,
-    marker::{LENGTH, function as marker},
+    marker::{LAST, LENGTH, function as marker},
     nodes::{Node, Planner, place},
 };

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use arrow::array::RecordBatch;
-use nowcast_query::{SqlCode, SqlError};
+use nowcast_query::{SqlCode, SqlError, Statement};
 
 use super::{ApiError, fields::bad};
 use crate::{
@@ -30,6 +30,16 @@ pub(super) enum Limit {
 impl Limit {
     /// All rows.
     pub(super) const ALL: Limit = Limit::Range { skip: 0, stop: u64::MAX };
+
+    /// The statement with as much of the limit as its own plan can make use of, in the order that a LIMIT in its text
+    /// gives; all of the limit is still to be applied to its rows.
+    pub(super) fn of(self, statement: &Statement) -> Option<Statement> {
+        let rows = match self {
+            Limit::Range { stop, .. } => i64::try_from(stop).ok()?,
+            Limit::Tail { last, .. } => -i64::try_from(last).ok()?,
+        };
+        statement.limited(rows)
+    }
 
     /// Reads the parameter.
     ///
@@ -65,14 +75,24 @@ impl Limit {
     }
 }
 
+/// How many rows there are without the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    /// Nobody asks.
+    No,
+    /// Known before.
+    Of(u64),
+    /// Found by going on behind the last row that is given.
+    Seen,
+}
+
 /// The rows of a query that a limit leaves.
 pub(super) struct Cut {
     rows: Option<Rows>,
     limit: Limit,
     /// More rows than this are cut, and told as such.
     rows_max: u64,
-    /// Goes on behind the last row that is given, to count.
-    count: bool,
+    count: Count,
     seen: u64,
     given: u64,
     truncated: bool,
@@ -84,11 +104,11 @@ pub(super) struct Cut {
 }
 
 impl Cut {
-    /// The rows of `rows` that `limit` leaves, at most `rows_max`; counts them all if `count`.
+    /// The rows of `rows` that `limit` leaves, at most `rows_max`.
     ///
     /// # Errors
     /// More rows are asked for from the end than can be held.
-    pub(super) fn new(rows: Rows, limit: Limit, rows_max: u64, count: bool) -> Result<Cut, SqlError> {
+    pub(super) fn new(rows: Rows, limit: Limit, rows_max: u64, count: Count) -> Result<Cut, SqlError> {
         if let Limit::Tail { last, .. } = limit
             && last > rows_max.min(HELD_ROWS_MAX)
         {
@@ -145,7 +165,7 @@ impl Cut {
                 let begin = skip.saturating_sub(first).min(rows);
                 let end = stop.saturating_sub(first).min(rows).max(begin);
                 self.give(batch.slice(begin as usize, (end - begin) as usize));
-                if !self.count && (self.seen >= stop || self.truncated) {
+                if self.count != Count::Seen && (self.seen >= stop || self.truncated) {
                     // Dropping the rows ends the query.
                     self.rows = None;
                 }
@@ -198,7 +218,12 @@ impl Cut {
 
     /// What is known behind the last row.
     pub(super) fn ended(&self) -> End {
-        End { total: self.count.then_some(self.seen), truncated: self.truncated }
+        let total = match self.count {
+            Count::No => None,
+            Count::Of(rows) => Some(rows),
+            Count::Seen => Some(self.seen),
+        };
+        End { total, truncated: self.truncated }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use arrow::{array::AsArray, datatypes::Int64Type};
 use axum::{
     body::Body,
     extract::{RawQuery, State},
@@ -16,14 +17,14 @@ use serde_json::json;
 
 use super::{
     ApiError, App, body,
-    cut::{Cut, Limit},
+    cut::{Count, Cut, Limit},
     fields::{Fields, bad},
     guard::from_browser,
     stream,
 };
 use crate::{
     encode::{Json, JsonOptions},
-    sql::{Answer, Session},
+    sql::{Answer, Session, SqlFailure},
 };
 
 /// Longest SQL text.
@@ -100,7 +101,14 @@ async fn run(app: &App, fields: &Fields, read_only: bool) -> Result<Response, Ap
     }
     let mut session = Session::default();
     let mut answer = None;
-    for statement in &statements {
+    let mut count = if count { Count::Seen } else { Count::No };
+    for (i, statement) in statements.iter().enumerate() {
+        let is_last = i + 1 == statements.len();
+        let limited = if is_last && limit != Limit::ALL { limit.of(statement) } else { None };
+        if limited.is_some() && count == Count::Seen {
+            count = counted(app, &mut session, statement, now_us).await.map_err(failed)?;
+        }
+        let statement = limited.as_ref().filter(|_| count != Count::Seen).unwrap_or(statement);
         let outcome = app.sql.run(&mut session, statement, Params::default(), now_us).await;
         answer = Some(outcome.map_err(|failure| failed(failure.into_sql()))?);
     }
@@ -124,6 +132,30 @@ async fn run(app: &App, fields: &Fields, read_only: bool) -> Result<Response, Ap
         }
         _ => Ok(axum::Json(json!({ "ddl": "OK" })).into_response()),
     }
+}
+
+/// The number of a statement's rows, if it can be known without them.
+async fn counted(
+    app: &App,
+    session: &mut Session,
+    statement: &Statement,
+    now_us: Option<i64>,
+) -> Result<Count, SqlError> {
+    let Some(counting) = app.sql.engine().counted(statement) else { return Ok(Count::Seen) };
+    let answer = app.sql.run(session, &counting, Params::default(), now_us).await;
+    let Answer::Rows(mut rows) = answer.map_err(SqlFailure::into_sql)? else { return Ok(Count::Seen) };
+    let mut count = None;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        count = batch
+            .columns()
+            .first()
+            .and_then(|column| column.as_primitive_opt::<Int64Type>().cloned())
+            .filter(|c| !c.is_empty())
+            .map(|c| c.value(0))
+            .or(count);
+    }
+    Ok(count.and_then(|rows| u64::try_from(rows).ok()).map_or(Count::Seen, Count::Of))
 }
 
 /// The SQL of a request.

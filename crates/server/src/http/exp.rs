@@ -13,7 +13,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     ApiError, App,
-    cut::{Cut, Limit},
+    cut::{Count, Cut, Limit},
     exec::{posted, query_text, sql_error},
     fields::{Fields, bad},
     stream,
@@ -92,6 +92,7 @@ async fn run(app: &App, fields: &Fields) -> Result<Response, ApiError> {
         let error = bad(format!("/exp gives the rows of a query, this is {}", statement.tag()));
         return Err(error.hint("send it to /exec").with("query", text).with("position", 0));
     }
+    let statement = limit.of(&statement).unwrap_or(statement);
     let now_us = fields.number("now")?;
     let answer = app.sql.run(&mut Session::default(), &statement, Params::default(), now_us).await;
     let Answer::Rows(rows) = answer.map_err(|failure| failed(failure.into_sql()))? else {
@@ -102,7 +103,7 @@ async fn run(app: &App, fields: &Fields) -> Result<Response, ApiError> {
         "ndjson" => Box::new(Lines::new(&rows.schema)),
         _ => Box::new(Csv::new(&rows.schema, delimiter, bare)),
     };
-    let cut = Cut::new(rows, limit, u64::MAX, false).map_err(failed)?;
+    let cut = Cut::new(rows, limit, u64::MAX, Count::No).map_err(failed)?;
     let body = stream::body(cut, encoder).await.map_err(failed)?;
     let name = match fields.get("filename") {
         Some(name) => name.to_owned(),

@@ -46,8 +46,8 @@ use crate::{
     rewrite, show,
     stand_in::{self, Placed},
     statement::{CreateTable, Declare, Select, Show, Statement},
-    write,
-    yielding::{EndOnDrop, windows, yielding},
+    weight, write,
+    yielding::{self, EndOnDrop, PLANNING, windows, yielding},
 };
 
 /// What bounds queries.
@@ -59,11 +59,18 @@ pub struct QueryOptions {
     pub target_partitions: usize,
     /// Rows of one batch of a result.
     pub batch_rows: usize,
+    /// Nodes, columns and expressions of a plan, before it is optimized.
+    pub plan_size_max: usize,
 }
 
 impl Default for QueryOptions {
     fn default() -> QueryOptions {
-        QueryOptions { memory_bytes_max: 1 << 30, target_partitions: 2, batch_rows: 8_192 }
+        QueryOptions {
+            memory_bytes_max: 1 << 30,
+            target_partitions: 2,
+            batch_rows: 8_192,
+            plan_size_max: 100_000,
+        }
     }
 }
 
@@ -71,6 +78,7 @@ impl Default for QueryOptions {
 #[derive(Clone)]
 pub struct QueryEngine {
     state: Arc<SessionState>,
+    plan_size_max: usize,
 }
 
 /// Rows of a query, batch by batch. Dropping it ends the query.
@@ -132,12 +140,14 @@ impl QueryEngine {
             .with_runtime_env(Arc::new(runtime))
             .with_type_planner(Arc::new(Types))
             .with_query_planner(Arc::new(dialect::Planner))
-            .with_optimizer_rules(rules)
+            .with_analyzer_rules(yielding::analyzer_rules())
+            .with_optimizer_rules(yielding::optimizer_rules(rules))
+            .with_physical_optimizer_rules(yielding::physical_rules())
             .with_default_features();
         state.expr_planners().get_or_insert_default().push(Arc::new(dialect::Times));
         let mut state = state.build();
         functions::register(&mut state).map_err(|e| failure::of(&e))?;
-        Ok(QueryEngine { state: Arc::new(state) })
+        Ok(QueryEngine { state: Arc::new(state), plan_size_max: options.plan_size_max.max(1) })
     }
 
     /// Parses all statements of a text; none for an empty one.
@@ -316,6 +326,7 @@ impl QueryEngine {
         let clauses =
             params::clauses(&select.text, &select.clauses, &ctx.params, keep.then_some(&mut placed))?;
         let rewritten = rewrite::rewrite(&select.text, &mut ast, &clauses, &world, mode != Mode::Live)?;
+        weight::check_groups(&ast, self.plan_size_max, &select.text)?;
         let names = Names::new(&state, ctx, rewritten.seq);
         let options = ParserOptions {
             enable_ident_normalization: false,
@@ -331,8 +342,10 @@ impl QueryEngine {
         let statement = datafusion::sql::sqlparser::ast::Statement::Query(ast);
         let plan = planner
             .sql_statement_to_plan(statement)
-            .and_then(dialect::place)
             .map_err(|e| failure::locate(&e, &select.text, Some(&state)))?;
+        // Before anything walks it: what is named twice is walked twice.
+        weight::check(&plan, self.plan_size_max, &select.text)?;
+        let plan = dialect::place(plan).map_err(|e| failure::locate(&e, &select.text, Some(&state)))?;
         let found = names.found.take();
         let found_other = names.found_other.take();
         let spellings = names.spellings.take();
@@ -346,13 +359,16 @@ impl QueryEngine {
         let failed =
             |e: &datafusion::error::DataFusionError| failure::locate(e, &planned.text, Some(&planned.state));
         let mut state = planned.state.clone();
-        let optimized = state.optimize(&planned.plan).map_err(|e| failed(&e))?;
-        functions::fit_batches(&optimized, &mut state).map_err(|e| failed(&e))?;
         let (interrupt, ended) = ctx.interrupt.query();
+        let optimized = PLANNING
+            .sync_scope(interrupt.clone(), || state.optimize(&planned.plan))
+            .map_err(|e| failed(&e))?;
+        functions::fit_batches(&optimized, &mut state).map_err(|e| failed(&e))?;
         let optimized =
             windows(optimized, &interrupt, &state.runtime_env().memory_pool).map_err(|e| failed(&e))?;
         let planner = state.query_planner().clone();
-        let physical = planner.create_physical_plan(&optimized, &state).await.map_err(|e| failed(&e))?;
+        let physical = planner.create_physical_plan(&optimized, &state);
+        let physical = PLANNING.scope(interrupt.clone(), physical).await.map_err(|e| failed(&e))?;
         let physical = yielding(physical, &interrupt).map_err(|e| failed(&e))?;
         let stream = execute_stream(physical, state.task_ctx()).map_err(|e| failed(&e))?;
         let schema = match planned.names.is_empty() {

@@ -31,6 +31,8 @@ pub enum SqlCode {
     Name,
     /// The query needs more than it may have.
     Resources,
+    /// The query is larger than a plan may be.
+    TooComplex,
     /// A value fails while the query runs.
     Data,
     /// A session that may only read asked for a change.
@@ -65,6 +67,7 @@ impl SqlCode {
             SqlCode::Parameter => "22023",
             SqlCode::Name => "42602",
             SqlCode::Resources => "53000",
+            SqlCode::TooComplex => "54001",
             SqlCode::Data => "22000",
             SqlCode::ReadOnly => "25006",
             SqlCode::InTransaction => "25001",

@@ -46,6 +46,7 @@ mod symbols;
 mod table;
 mod text;
 mod values;
+mod weight;
 mod write;
 mod yielding;
 

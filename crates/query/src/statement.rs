@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::{ast, tokenizer::Token};
 use nowcast_model::{Column, ColumnType, PartitionBy};
 
 use crate::{
@@ -210,7 +210,16 @@ pub struct Select {
     pub(crate) clauses: Arc<Clauses>,
 }
 
+/// Words of a query beyond which it may take long to plan. What people write by hand has a tenth of them; lists of
+/// values have none.
+const WORDS_HEAVY: usize = 1_000;
+
 impl Select {
+    fn is_heavy(&self) -> bool {
+        let words = self.text.tokens.iter().filter(|token| matches!(token.token, Token::Word(_)));
+        !matches!(*self.ast.body, ast::SetExpr::Values(_)) && words.count() > WORDS_HEAVY
+    }
+
     /// The query as the user wrote it.
     pub fn text(&self) -> &str {
         self.text.slice()
@@ -425,6 +434,20 @@ impl Statement {
             self,
             Statement::Query(_) | Statement::Explain { .. } | Statement::ExplainLive(_) | Statement::Show(_)
         )
+    }
+
+    /// True if it is so long that planning it may take long.
+    pub fn is_heavy(&self) -> bool {
+        match self {
+            Statement::Query(select) | Statement::Explain { query: select, .. } => select.is_heavy(),
+            Statement::ExplainLive(select) => select.is_heavy(),
+            Statement::Insert(insert) => insert.source.is_heavy(),
+            Statement::Update(update) => update.select.is_heavy(),
+            Statement::Delete(delete) => delete.select.is_heavy(),
+            Statement::Declare(declare) => declare.query.is_heavy(),
+            Statement::CreateTable(create) => create.source.as_ref().is_some_and(Select::is_heavy),
+            _ => false,
+        }
     }
 
     /// True if it changes tables: [`crate::QueryEngine::write_items`] makes the record's items of it.

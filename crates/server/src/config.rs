@@ -270,11 +270,19 @@ pub struct RawQuery {
     pub timeout_s: u64,
     /// Rows of one `/exec` answer.
     pub rows_max: usize,
+    /// Nodes, columns and expressions of one query's plan, grouping sets written out.
+    pub plan_size_max: usize,
 }
 
 impl Default for RawQuery {
     fn default() -> RawQuery {
-        RawQuery { memory_bytes_max: 0, concurrent_max: 16, timeout_s: 60, rows_max: 1_000_000 }
+        RawQuery {
+            memory_bytes_max: 0,
+            concurrent_max: 16,
+            timeout_s: 60,
+            rows_max: 1_000_000,
+            plan_size_max: 100_000,
+        }
     }
 }
 

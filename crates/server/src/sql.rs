@@ -105,6 +105,17 @@ pub struct Rows {
 }
 
 impl Rows {
+    /// Asked while a batch is sent, which a slow reader may take long for.
+    ///
+    /// # Errors
+    /// The time is up.
+    pub fn check_time(&self) -> Result<(), SqlError> {
+        match self.deadline {
+            Some(deadline) if Instant::now() > deadline + GRACE => Err(too_long(self.timeout)),
+            _ => Ok(()),
+        }
+    }
+
     /// The next batch; `None` behind the last.
     ///
     /// # Errors
@@ -171,6 +182,8 @@ pub struct Sql {
     running: Arc<Semaphore>,
     /// Plans that are being made, those among them that nobody waits for any more.
     planning: Arc<Semaphore>,
+    /// Those of long statements, which do not take the places of others.
+    heavy: Arc<Semaphore>,
     timeout: Duration,
 }
 
@@ -189,7 +202,8 @@ impl Sql {
     ) -> Sql {
         let running = Arc::new(Semaphore::new(concurrent_max.max(1)));
         let planning = Arc::new(Semaphore::new(2 * concurrent_max.max(1)));
-        Sql { engine, store, system, ingest, clock, runtime, running, planning, timeout }
+        let heavy = Arc::new(Semaphore::new(apart::HEAVY_MAX));
+        Sql { engine, store, system, ingest, clock, runtime, running, planning, heavy, timeout }
     }
 
     /// The engine.
@@ -307,12 +321,13 @@ impl Sql {
     ) -> Result<Rows, SqlError> {
         let (timeout, cursor) = (self.timeout(session), session.cursor);
         let mut deadline = Instant::now() + timeout;
+        let lane = self.lane(deadline, timeout, &statement).await?;
         let permit = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
         let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
         let (engine, running) = (Arc::clone(&self.engine), Arc::clone(&self.running));
         let interrupt = ctx.interrupt.clone();
         let planned = async move { engine.query(&ctx, &statement).await };
-        let mut result = self.apart(deadline, interrupt.clone(), planned).await?;
+        let mut result = self.apart(deadline, interrupt.clone(), lane, planned).await?;
         let (schema, position) = (Arc::clone(&result.schema), result.position);
         let (sender, batches) = mpsc::channel(2);
         let until = (!cursor).then_some(deadline);

@@ -24,6 +24,9 @@ pub(super) const VALUE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of one column of one batch that a function makes.
 pub(super) const BATCH_BYTES_MAX: usize = 64 << 20;
 
+/// Values that one node makes for one batch: a batch is not left in its midst, by whomever waits.
+const BATCH_VALUES_MAX: usize = 1 << 19;
+
 const _: () = assert!(VALUE_BYTES_MAX <= BATCH_BYTES_MAX);
 const _: () = assert!(BATCH_BYTES_MAX < i32::MAX as usize);
 
@@ -54,20 +57,25 @@ pub(super) fn check_column(name: &str, bytes: usize) -> Result<()> {
     Err(external(SqlError::new(SqlCode::Resources, message).hint("make its texts shorter"), name))
 }
 
-/// Makes batches smaller where a long constant would be written beside every row of one.
+/// Makes batches smaller where a long constant would be written beside every row of one, or a row has many values.
 pub(crate) fn fit_batches(plan: &LogicalPlan, state: &mut SessionState) -> Result<()> {
-    let mut longest = 0;
+    let (mut longest, mut widest) = (0, 0);
     plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
+        let mut values = 0;
+        let visited = node.apply_expressions(|expr| {
             expr.apply(|expr| {
                 if let Expr::Literal(value, _) = expr {
                     longest = longest.max(value.size());
+                } else {
+                    values += 1;
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
-        })
+        });
+        widest = widest.max(values).max(node.schema().fields().len());
+        visited
     })?;
-    let rows = (BATCH_BYTES_MAX / longest.max(1)).max(1);
+    let rows = (BATCH_BYTES_MAX / longest.max(1)).min(BATCH_VALUES_MAX / widest.max(1)).max(1);
     if rows < state.config().batch_size() {
         *state.config_mut() = state.config().clone().with_batch_size(rows);
     }

@@ -6,9 +6,12 @@
 //! - A join makes millions of rows out of two batches. It gets a place to yield above it, for the rows that it makes;
 //!   and what it looks at pairs with asks [`Interrupt`], for the pairs of which it makes none.
 //! - A window function goes over its frame again for each row. Its accumulators ask, too ([`windows`]).
+//!
+//! So do the rules that a plan goes through before ([`rules`]).
 
 mod checked;
 mod interrupt;
+mod rules;
 mod windows;
 
 use std::sync::Arc;
@@ -30,7 +33,10 @@ use datafusion::{
 
 pub(crate) use self::interrupt::EndOnDrop;
 pub use self::interrupt::Interrupt;
-pub(crate) use self::windows::windows;
+pub(crate) use self::{
+    rules::{PLANNING, analyzer_rules, optimizer_rules, physical_rules},
+    windows::windows,
+};
 
 /// `plan` with a place to yield above each node that makes more rows than it takes, and with joins that end when
 /// `interrupt` says so.

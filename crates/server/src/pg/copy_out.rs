@@ -57,6 +57,7 @@ pub(super) async fn send(
     while let Some((batch, from)) = source.batch().await? {
         let columns = columns(&batch)?;
         for i in from..batch.num_rows() {
+            source.check_time(i)?;
             writer.put(b'd', |out| {
                 begin(out);
                 row(out, &columns, i, options, &mut scratch);

@@ -32,6 +32,9 @@ impl Batches {
     }
 }
 
+/// Rows that are sent between two looks at the time.
+const ROWS_UNTIMED: usize = 64;
+
 /// A result that may be read piece by piece.
 pub(super) struct Source {
     batches: Batches,
@@ -65,6 +68,17 @@ impl Source {
         Ok(None)
     }
 
+    /// Asked before each row that is sent.
+    ///
+    /// # Errors
+    /// The statement's time is up.
+    pub(super) fn check_time(&self, row: usize) -> Result<(), WireError> {
+        match &self.batches {
+            Batches::Ours(rows) if row.is_multiple_of(ROWS_UNTIMED) => Ok(rows.check_time()?),
+            _ => Ok(()),
+        }
+    }
+
     /// Sends rows, `max` at most; how many, and whether more may follow.
     pub(super) async fn send(
         &mut self,
@@ -83,6 +97,7 @@ impl Source {
             if !skip {
                 let columns = columns(&batch)?;
                 for row in from..until {
+                    self.check_time(row)?;
                     writer.row(&columns, &binary, row);
                     writer.make_room().await?;
                 }

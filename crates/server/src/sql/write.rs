@@ -74,6 +74,7 @@ impl Sql {
         timeout: Duration,
     ) -> Result<Records, SqlError> {
         let deadline = Instant::now() + timeout;
+        let lane = self.lane(deadline, timeout, &statement).await?;
         let permit = timeout_at(deadline, Arc::clone(&self.running).acquire_owned()).await;
         let permit = permit.map_err(|_| too_long(timeout))?.map_err(|_| ended())?;
         let (engine, inserts) = (Arc::clone(&self.engine), statement.inserts());
@@ -85,7 +86,7 @@ impl Sql {
             }
             Ok((engine.write_items(&ctx, &statement).await?, None))
         };
-        let (items, rows) = self.apart(deadline, interrupt.clone(), planned).await?;
+        let (items, rows) = self.apart(deadline, interrupt.clone(), lane, planned).await?;
         let work = async move {
             let (_permit, _running) = (permit, Running::new());
             if !items.is_empty() {

@@ -208,6 +208,7 @@ impl Server {
         let ingest = Arc::new(ingest);
         let query_options = QueryOptions {
             memory_bytes_max: or_share(raw.query.memory_bytes_max),
+            plan_size_max: raw.query.plan_size_max,
             ..QueryOptions::default()
         };
         let engine = Arc::new(QueryEngine::new(query_options)?);

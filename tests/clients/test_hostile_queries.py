@@ -50,6 +50,16 @@ DEEP = [
     + "".join(f", c{n} AS (SELECT x.a FROM c{n - 1} x, c{n - 1} y)" for n in range(1, 40))
     + " SELECT count() FROM c39",
 ]
+PLANS = [
+    "SELECT " + ", ".join(f"v + {i} c{i}" for i in range(900)) + " FROM big",
+    "WITH c0 AS (SELECT k a FROM big)"
+    + "".join(f", c{n} AS (SELECT a + 1 a FROM c{n - 1})" for n in range(1, 900))
+    + " SELECT count() FROM c899",
+    "SELECT count() FROM big GROUP BY CUBE(" + ", ".join(f"k + {i}" for i in range(16)) + ")",
+    "SELECT count() FROM big GROUP BY CUBE(k, v), " + ", ".join(f"ROLLUP(k + {i}, v)" for i in range(12)),
+    " UNION ALL ".join(f"SELECT k + {i} FROM big" for i in range(900)),
+    "SELECT count() FROM big GROUP BY " + ", ".join(f"k + {i}" for i in range(900)),
+]
 WRITES = [
     f"DELETE FROM big WHERE v IN (SELECT a.v FROM big a JOIN big b ON {NEVER})",
     f"INSERT INTO sink SELECT a.k FROM big a JOIN big b ON {NEVER}",
@@ -104,7 +114,7 @@ def resident(server):
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmRSS"))
 
 
-@pytest.mark.parametrize("queries", [JOINS, WINDOWS, GATHERED, DEEP, WRITES], ids=["joins", "windows", "gathered", "deep", "writes"])
+@pytest.mark.parametrize("queries", [JOINS, WINDOWS, GATHERED, DEEP, PLANS, WRITES], ids=["joins", "windows", "gathered", "deep", "plans", "writes"])
 def test_it_ends_in_time_and_nobody_waits(hostile, queries):
     server, beside = hostile
     began_with = resident(server)
@@ -127,6 +137,17 @@ def test_it_ends_in_time_and_nobody_waits(hostile, queries):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert resident(server) - began_with < 8 * MEMORY
+
+
+def test_a_plan_without_end_is_refused_at_once(hostile):
+    server, _ = hostile
+    for query in (DEEP[-1], PLANS[2], PLANS[3]):
+        began = time.monotonic()
+        with psycopg.connect(conninfo(server), autocommit=True) as pg, pytest.raises(psycopg.Error) as error:
+            pg.execute(query)
+        assert error.value.sqlstate == "54001" and "100000" in str(error.value), (query[:200], error.value)
+        assert time.monotonic() - began < LATE, query[:200]
+    assert len(server.exec("SELECT k, count() FROM big GROUP BY CUBE(k, s, v) LIMIT 3")) == 3
 
 
 def test_calls_inside_each_other_are_read_once(hostile):

@@ -1,7 +1,7 @@
 //! Queries that let others run, and end when they are told to.
 //!
-//! Scans yield by themselves, so that a query can be ended between two of their batches. Two things do not come back
-//! to a scan for a long time, and hold their thread meanwhile:
+//! Scans yield by themselves and ask [`Interrupt`] ([`leaves`]), so that a query can be ended between two of their
+//! batches. Two things do not come back to a scan for a long time, and hold their thread meanwhile:
 //!
 //! - A join makes millions of rows out of two batches. It gets a place to yield above it, for the rows that it makes;
 //!   and what it looks at pairs with asks [`Interrupt`], for the pairs of which it makes none.
@@ -11,6 +11,7 @@
 
 mod checked;
 mod interrupt;
+mod leaves;
 mod rules;
 mod windows;
 
@@ -46,6 +47,9 @@ pub(crate) fn yielding(
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let visited = plan.transform_up(|plan| {
         let plan = interruptible(plan, interrupt)?;
+        if plan.children().is_empty() {
+            return Ok(Transformed::yes(Arc::new(leaves::AskingExec::new(plan, interrupt.clone())) as _));
+        }
         let multiplies = plan.is::<CrossJoinExec>()
             || plan.is::<NestedLoopJoinExec>()
             || plan.is::<HashJoinExec>()

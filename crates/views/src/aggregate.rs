@@ -14,6 +14,9 @@ use nowcast_model::Value;
 use crate::{
     AggFunction, ViewError,
     cells::{Cells, column_of},
+    picked::Picked,
+    rank,
+    spread::Spread,
 };
 
 /// What each row of a batch counts.
@@ -59,6 +62,8 @@ pub(crate) enum Column {
     Running(Vec<Running>),
     /// Every value with its multiplicity.
     Ordered(Vec<BTreeMap<Value, i64>>),
+    Spread(Vec<Spread>),
+    Picked(Vec<Picked>),
 }
 
 type FloatSlot = crate::exact::FloatSum;
@@ -70,6 +75,9 @@ pub(crate) struct AggregateState {
     pub(crate) arg: Option<usize>,
     /// Type of the result.
     pub(crate) output: DataType,
+    /// Index into the arguments of the bytes that order them, for first and last.
+    pub(crate) order: Option<usize>,
+    retracts: bool,
     column: Column,
     /// Bytes of entries in maps.
     map_bytes: usize,
@@ -99,9 +107,15 @@ impl AggregateState {
             }
             AggFunction::Sum | AggFunction::Avg => Column::Integers(Vec::new()),
             AggFunction::Min | AggFunction::Max if retracts => Column::Ordered(Vec::new()),
+            AggFunction::Median | AggFunction::Percentile(_) => Column::Ordered(Vec::new()),
+            AggFunction::VarSamp | AggFunction::VarPop | AggFunction::StddevSamp | AggFunction::StddevPop => {
+                Column::Spread(Vec::new())
+            }
+            AggFunction::First | AggFunction::Last => Column::Picked(Vec::new()),
             AggFunction::Min | AggFunction::Max => Column::Running(Vec::new()),
         };
-        Ok(AggregateState { function, arg: arg.map(|(index, _)| index), output, column, map_bytes: 0 })
+        let arg = arg.map(|(index, _)| index);
+        Ok(AggregateState { function, arg, output, order: None, retracts, column, map_bytes: 0 })
     }
 
     /// Makes room for `slots` slots.
@@ -113,6 +127,8 @@ impl AggregateState {
             Column::Floats(column) => column.resize_with(slots, FloatSlot::default),
             Column::Running(column) => column.resize_with(slots, Running::default),
             Column::Ordered(column) => column.resize_with(slots, BTreeMap::new),
+            Column::Spread(column) => column.resize_with(slots, Spread::default),
+            Column::Picked(column) => column.resize_with(slots, || Picked::new(self.retracts)),
         }
     }
 
@@ -131,16 +147,33 @@ impl AggregateState {
                 self.map_bytes -= column[slot].keys().map(entry_bytes).sum::<usize>().min(self.map_bytes);
                 column[slot] = BTreeMap::new();
             }
+            Column::Spread(column) => column[slot] = Spread::default(),
+            Column::Picked(column) => {
+                self.map_bytes -= column[slot].bytes().min(self.map_bytes);
+                column[slot] = Picked::new(self.retracts);
+            }
         }
     }
 
-    /// Adds rows: row `i` goes to slot `slots[i]` with its sign. `arg` has NULL where the row does not count.
+    /// Adds rows: row `i` goes to slot `slots[i]` with its sign. `arg` has NULL where the row does not count; for
+    /// first and last `order` has.
     pub(crate) fn update(
         &mut self,
         slots: &[u32],
         arg: Option<&ArrayRef>,
+        order: Option<&ArrayRef>,
         signs: Signs<'_>,
     ) -> Result<(), ViewError> {
+        if let (Column::Picked(column), Some(arg), Some(order)) = (&mut self.column, arg, order) {
+            let (cells, places) = (Cells::new(arg)?, order.as_binary::<i32>());
+            let last = self.function == AggFunction::Last;
+            for row in (0..slots.len()).filter(|&row| places.is_valid(row)) {
+                let picked = &mut column[slots[row] as usize];
+                let grown = picked.update(places.value(row), cells.get(row), signs.get(row), last);
+                self.map_bytes = self.map_bytes.saturating_add_signed(grown);
+            }
+            return Ok(());
+        }
         let nulls = arg.and_then(|arg| arg.logical_nulls());
         let counted = (0..slots.len()).filter(|&row| nulls.as_ref().is_none_or(|n| n.is_valid(row)));
         let arg = match (&self.column, arg) {
@@ -177,6 +210,14 @@ impl AggregateState {
                     column[slots[row] as usize].add(values[row], signs.get(row));
                 }
             }
+            (Column::Spread(column), Some(arg)) => {
+                let values = cast(arg, &DataType::Float64)?;
+                let values = values.as_primitive::<Float64Type>().values();
+                for row in counted {
+                    column[slots[row] as usize].add(values[row], signs.get(row));
+                }
+            }
+            (Column::Picked(_), Some(_)) => {}
             (Column::Running(column), Some(arg)) => {
                 let cells = Cells::new(arg)?;
                 let max = self.function == AggFunction::Max;
@@ -224,7 +265,11 @@ impl AggregateState {
 
     /// True if the result of a slot that has rows is not known any more.
     pub(crate) fn lost(&self, slot: usize) -> bool {
-        matches!(&self.column, Column::Running(column) if column[slot].lost)
+        match &self.column {
+            Column::Running(column) => column[slot].lost,
+            Column::Picked(column) => column[slot].is_lost(),
+            _ => false,
+        }
     }
 
     /// The results of some slots.
@@ -264,6 +309,17 @@ impl AggregateState {
                 let values: Vec<_> = slots.map(|s| column[s].value.as_ref()).collect();
                 column_of(&values, &self.output)?
             }
+            Column::Spread(column) => {
+                Arc::new(slots.map(|s| column[s].value(self.function)).collect::<Float64Array>())
+            }
+            Column::Picked(column) => {
+                let last = self.function == AggFunction::Last;
+                let values: Vec<_> = slots.map(|s| column[s].value(last)).collect();
+                column_of(&values, &self.output)?
+            }
+            Column::Ordered(column) if !matches!(self.function, AggFunction::Min | AggFunction::Max) => {
+                Arc::new(slots.map(|s| rank::value(&column[s], self.function)).collect::<Float64Array>())
+            }
             Column::Ordered(column) => {
                 let values: Vec<_> = slots.map(|s| extreme(&column[s])).collect();
                 column_of(&values.iter().map(Option::as_ref).collect::<Vec<_>>(), &self.output)?
@@ -282,6 +338,10 @@ impl AggregateState {
                 Column::Floats(column) => {
                     column.len() * (size_of::<FloatSlot>() + column.first().map_or(0, FloatSlot::heap_bytes))
                 }
+                Column::Spread(column) => {
+                    column.len() * (size_of::<Spread>() + column.first().map_or(0, Spread::heap_bytes))
+                }
+                Column::Picked(column) => column.len() * (size_of::<Picked>() + 32),
                 Column::Running(column) => column.len() * size_of::<Running>(),
                 Column::Ordered(column) => column.len() * size_of::<BTreeMap<Value, i64>>(),
             }

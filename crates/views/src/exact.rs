@@ -47,6 +47,12 @@ impl Expansion {
     }
 }
 
+/// A product, and what rounding it lost.
+fn product(a: f64, b: f64) -> (f64, f64) {
+    let high = a * b;
+    (high, a.mul_add(b, -high))
+}
+
 /// A sum of doubles with rows that come and go.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FloatSum {
@@ -77,6 +83,42 @@ impl FloatSum {
                 self.huge.get_or_insert_default().add(signed * HUGE_SCALE);
             }
         }
+    }
+
+    /// Adds `sign` times the square of `value`, without rounding unless it is huge or tiny.
+    pub(crate) fn add_square(&mut self, value: f64, sign: i64) {
+        let (high, low) = product(value, value);
+        self.add(high, sign);
+        if low != 0.0 && high.is_finite() {
+            self.add(low, sign);
+            self.count -= sign;
+        }
+    }
+
+    /// The sum of the squares of the distances from `mean`, of values whose squares this is the sum of, and
+    /// whose sum is `sum`: exact until it is rounded, so that nothing cancels out.
+    pub(crate) fn around(&self, sum: &FloatSum, mean: f64) -> f64 {
+        let is_plain = |sum: &FloatSum| {
+            sum.nans == 0
+                && sum.positive == 0
+                && sum.negative == 0
+                && sum.huge.as_ref().is_none_or(|h| h.0.is_empty())
+        };
+        if !is_plain(self) || !is_plain(sum) || !mean.is_finite() {
+            return f64::NAN;
+        }
+        let mut around = self.finite.clone();
+        let mut add = |a: f64, b: f64| {
+            let (high, low) = product(a, b);
+            around.add(high);
+            around.add(low);
+        };
+        sum.finite.0.iter().for_each(|part| add(-2.0 * mean, *part));
+        let (high, low) = product(mean, mean);
+        let count = sum.count as f64;
+        add(high, count);
+        add(low, count);
+        around.value().max(0.0)
     }
 
     /// How many values are in it.

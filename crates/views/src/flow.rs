@@ -46,6 +46,14 @@ pub(crate) enum Event<'a> {
     Settle,
 }
 
+/// What is passed along while a tree is made.
+pub(crate) struct Making {
+    /// The number of the next leaf.
+    pub(crate) leaf: usize,
+    /// True if rows of tables go, too.
+    pub(crate) retracts: bool,
+}
+
 /// The state of a source.
 pub(crate) enum Node {
     Table(Table),
@@ -98,26 +106,24 @@ impl Moved {
 }
 
 impl Node {
-    /// Without rows. `next_leaf` counts the leaves.
-    pub(crate) fn new(flow: &Flow, next_leaf: &mut usize) -> Result<Node, ViewError> {
+    /// Without rows.
+    pub(crate) fn new(flow: &Flow, making: &mut Making) -> Result<Node, ViewError> {
         Ok(match &flow.source {
             Source::Table(leaf) => {
-                let number = *next_leaf;
-                *next_leaf += 1;
+                let number = making.leaf;
+                making.leaf += 1;
                 if flow.input.fields().len() != leaf.columns.len() + 1 {
                     return Err(ViewError::Plan("the input is not the columns and _seq".into()));
                 }
                 let input = Arc::clone(&flow.input);
                 Node::Table(Table { key: leaf.table.key(), leaf: leaf.clone(), number, input, places: None })
             }
-            Source::Join(join) => Node::Join(Box::new(JoinState::new(join, &flow.input, next_leaf)?)),
+            Source::Join(join) => Node::Join(Box::new(JoinState::new(join, &flow.input, making)?)),
             Source::Union(branches) => {
-                let branch = |branch: &Branch| BranchState::new(branch, &flow.input, next_leaf);
+                let branch = |branch: &Branch| BranchState::new(branch, &flow.input, making);
                 Node::Union(branches.iter().map(branch).collect::<Result<_, _>>()?)
             }
-            Source::Select(select) => {
-                Node::Select(Box::new(SelectState::new(select, &flow.input, next_leaf)?))
-            }
+            Source::Select(select) => Node::Select(Box::new(SelectState::new(select, &flow.input, making)?)),
         })
     }
 
@@ -138,6 +144,16 @@ impl Node {
             Node::Join(join) if join.keeps_all() => join.content().map(Some),
             Node::Join(_) => Ok(None),
             Node::Select(select) => select.content().map(Some),
+        }
+    }
+
+    /// True if groups within took the cheap path, and rows that they need went.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            Node::Table(_) => false,
+            Node::Join(join) => join.is_lost(),
+            Node::Union(branches) => branches.iter().any(|branch| branch.flow.is_lost()),
+            Node::Select(select) => select.is_lost(),
         }
     }
 
@@ -198,8 +214,8 @@ impl Table {
 }
 
 impl BranchState {
-    fn new(branch: &Branch, names: &SchemaRef, next_leaf: &mut usize) -> Result<BranchState, ViewError> {
-        let flow = FlowState::new(&branch.flow, next_leaf)?;
+    fn new(branch: &Branch, names: &SchemaRef, making: &mut Making) -> Result<BranchState, ViewError> {
+        let flow = FlowState::new(&branch.flow, making)?;
         let output = match &branch.project {
             Some(project) => projected(project, &branch.flow.input, names)?,
             None => Arc::clone(names),
@@ -224,10 +240,10 @@ impl BranchState {
 
 impl FlowState {
     /// Without rows, before its first tick.
-    pub(crate) fn new(flow: &Flow, next_leaf: &mut usize) -> Result<FlowState, ViewError> {
+    pub(crate) fn new(flow: &Flow, making: &mut Making) -> Result<FlowState, ViewError> {
         check(flow)?;
         Ok(FlowState {
-            node: Node::new(flow, next_leaf)?,
+            node: Node::new(flow, making)?,
             input: Arc::clone(&flow.input),
             filter: flow.filter.clone(),
             time: flow.window.map_or(0, |window| window.column),
@@ -274,6 +290,11 @@ impl FlowState {
         }
         out.retain(|moved| moved.rows.num_rows() > 0);
         Ok(())
+    }
+
+    /// As [`Node::is_lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        self.node.is_lost()
     }
 
     /// A pane's rows as they enter, or as they leave: the last that came first.

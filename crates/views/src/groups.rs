@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use arrow::{
-    array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array},
-    compute::{kernels::nullif::nullif, not, prep_null_mask_filter, take},
+    array::{Array, ArrayRef, AsArray, BinaryArray, BooleanArray, RecordBatch, UInt32Array},
+    compute::{SortOptions, kernels::nullif::nullif, not, prep_null_mask_filter, take},
     datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type},
+    row::{RowConverter, SortField},
 };
 
 use crate::{
-    AggFunction, Aggregate, ExprRef, Row, ViewError,
+    AggFunction, Aggregate, ExprRef, OrderBy, Row, ViewError,
     aggregate::{AggregateState, Signs},
     cells::{column_of, is_supported, rows_of},
     keys,
@@ -29,6 +30,32 @@ pub(crate) type Turn = (Option<Row>, Option<Row>);
 struct Argument {
     expr: Option<ExprRef>,
     filter: Option<ExprRef>,
+    /// Makes bytes of what first and last go by; `None` for any other argument.
+    order: Option<Order>,
+}
+
+struct Order {
+    by: Vec<OrderBy>,
+    converter: RowConverter,
+}
+
+impl Order {
+    fn new(by: &[OrderBy], empty: &RecordBatch) -> Result<Order, ViewError> {
+        let field = |by: &OrderBy| {
+            let ty = evaluate(&by.expr, empty)?.data_type().clone();
+            let options = SortOptions { descending: by.descending, nulls_first: by.nulls_first };
+            Ok(SortField::new_with_options(ty, options))
+        };
+        let fields = by.iter().map(field).collect::<Result<Vec<_>, ViewError>>()?;
+        Ok(Order { by: by.to_vec(), converter: RowConverter::new(fields)? })
+    }
+
+    /// Bytes that compare as the rows do.
+    fn eval(&self, input: &RecordBatch) -> Result<ArrayRef, ViewError> {
+        let columns = self.by.iter().map(|by| evaluate(&by.expr, input)).collect::<Result<Vec<_>, _>>()?;
+        let rows = self.converter.convert_columns(&columns)?;
+        Ok(Arc::new(BinaryArray::from_iter_values(rows.iter())))
+    }
 }
 
 #[derive(Default)]
@@ -82,7 +109,9 @@ impl Groups {
             let argument = match (&aggregate.arg, &aggregate.filter) {
                 (None, None) => None,
                 (expr, filter) => {
-                    let argument = Argument { expr: expr.clone(), filter: filter.clone() };
+                    let picks = matches!(aggregate.function, AggFunction::First | AggFunction::Last);
+                    let filter = filter.clone().filter(|_| !picks);
+                    let argument = Argument { expr: expr.clone(), filter, order: None };
                     let ty = argument.eval(empty)?.data_type().clone();
                     let known = arguments.iter().position(|known| known.is(&argument));
                     let position = known.unwrap_or_else(|| {
@@ -96,7 +125,17 @@ impl Groups {
                 return Err(ViewError::Plan(format!("{} needs an argument", aggregate.function)));
             }
             let argument = argument.as_ref().map(|(position, ty)| (*position, ty));
-            let state = AggregateState::new(aggregate.function, argument, retracts)?;
+            let mut state = AggregateState::new(aggregate.function, argument, retracts)?;
+            if matches!(aggregate.function, AggFunction::First | AggFunction::Last) {
+                if aggregate.order.is_empty() {
+                    return Err(ViewError::Plan(format!("{} has no order", aggregate.function)));
+                }
+                let order = Some(Order::new(&aggregate.order, empty)?);
+                let argument = Argument { expr: None, filter: aggregate.filter.clone(), order };
+                argument.eval(empty)?;
+                arguments.push(argument);
+                state.order = Some(arguments.len() - 1);
+            }
             fields.push(Field::new(format!("agg{index}"), state.output.clone(), true));
             states.push(state);
         }
@@ -153,7 +192,8 @@ impl Groups {
         }
         for aggregate in &mut self.aggregates {
             let argument = aggregate.arg.map(|index| &columns[1 + index]);
-            aggregate.update(slots, argument, signs)?;
+            let order = aggregate.order.map(|index| &columns[1 + index]);
+            aggregate.update(slots, argument, order, signs)?;
         }
         Ok(())
     }
@@ -300,16 +340,18 @@ pub(crate) fn evaluate_mask(expr: &ExprRef, input: &RecordBatch) -> Result<Boole
 impl Argument {
     /// The argument, NULL where the filter is not true.
     fn eval(&self, input: &RecordBatch) -> Result<ArrayRef, ViewError> {
+        let value = match (&self.order, &self.expr) {
+            (Some(order), _) => Some(order.eval(input)?),
+            (None, Some(expr)) => Some(evaluate(expr, input)?),
+            (None, None) => None,
+        };
         let filter = self.filter.as_ref().map(|filter| evaluate_mask(filter, input)).transpose()?;
         let Some(filter) = filter else {
-            return self.expr.as_ref().map_or_else(
-                || Err(ViewError::Plan("an argument without an expression".into())),
-                |expr| evaluate(expr, input),
-            );
+            return value.ok_or_else(|| ViewError::Plan("an argument without an expression".into()));
         };
         let rejected = not(&filter)?;
-        match &self.expr {
-            Some(expr) => Ok(nullif(&evaluate(expr, input)?, &rejected)?),
+        match value {
+            Some(value) => Ok(nullif(&value, &rejected)?),
             None => Ok(nullif(&filter, &rejected)?),
         }
     }
@@ -320,6 +362,7 @@ impl Argument {
             (None, None) => true,
             _ => false,
         };
-        same(&self.expr, &other.expr) && same(&self.filter, &other.filter)
+        let plain = self.order.is_none() && other.order.is_none();
+        plain && same(&self.expr, &other.expr) && same(&self.filter, &other.filter)
     }
 }

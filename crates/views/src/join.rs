@@ -21,7 +21,7 @@ use arrow::{
 
 use crate::{
     ExprRef, Join, JoinKind, ViewError,
-    flow::{Event, FlowState, Moved},
+    flow::{Event, FlowState, Making, Moved},
     groups::evaluate_mask,
     shelf::Shelf,
     view::evaluate,
@@ -118,7 +118,7 @@ impl Encoded {
 
 impl JoinState {
     /// Without rows. `names` is what the plan says of the output.
-    pub(crate) fn new(join: &Join, names: &SchemaRef, next_leaf: &mut usize) -> Result<JoinState, ViewError> {
+    pub(crate) fn new(join: &Join, names: &SchemaRef, making: &mut Making) -> Result<JoinState, ViewError> {
         let refuse = |what: &str| Err(ViewError::Plan(what.to_owned()));
         if join.on.is_empty() {
             return refuse("a join has no keys");
@@ -147,7 +147,7 @@ impl JoinState {
             let kept: Vec<usize> = kept.collect();
             Ok((
                 Side {
-                    flow: FlowState::new(flow, next_leaf)?,
+                    flow: FlowState::new(flow, making)?,
                     keys: Codec::new(keys.iter().cloned())?,
                     on,
                     ids: Codec::new(ids)?,
@@ -381,6 +381,11 @@ impl JoinState {
     /// kept nowhere.
     pub(crate) fn keeps_all(&self) -> bool {
         matches!(self.kind, JoinKind::Inner | JoinKind::Semi)
+    }
+
+    /// As [`crate::flow::Node::is_lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        self.sides.iter().any(|side| side.flow.is_lost())
     }
 
     /// Bytes of state, by estimate.

@@ -19,12 +19,15 @@ mod join;
 mod keys;
 mod limits;
 mod live;
+mod picked;
 mod plan;
+mod rank;
 mod rows;
 mod runner;
 mod select;
 mod shelf;
 mod source;
+mod spread;
 mod tables;
 mod top;
 mod view;
@@ -41,7 +44,8 @@ pub use error::ViewError;
 pub use limits::ViewLimits;
 pub use live::{Changes, Key, LiveColumn, LiveSchema, LiveTable, Row};
 pub use plan::{
-    AggFunction, Aggregate, Body, Bound, Direction, Expr, ExprRef, Hints, OutputColumn, ViewPlan, Window,
+    AggFunction, Aggregate, Body, Bound, Direction, Expr, ExprRef, Fraction, Hints, OrderBy, OutputColumn,
+    ViewPlan, Window,
 };
 pub use source::{Branch, Flow, Join, JoinKind, Leaf, Reads, Select, Source};
 pub use tables::{LiveTables, Mode, Moment, Published, ViewId, ViewState};

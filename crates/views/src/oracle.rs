@@ -3,6 +3,7 @@
 //! For tests, here and in `query` (feature `oracle`). It shares with the views how a cell is read and how rows
 //! are ordered, and nothing else: no batches, no windows that slide, no state.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -251,12 +252,46 @@ fn groups(
     Ok(output)
 }
 
+/// The argument of the first or last row.
+fn pick(aggregate: &Aggregate, members: &[&RecordBatch]) -> Result<Value, ViewError> {
+    let is_last = aggregate.function == AggFunction::Last;
+    let mut best: Option<(Vec<Value>, Value)> = None;
+    for row in members {
+        if !aggregate.filter.as_ref().map_or(Ok(true), |filter| is_true(filter, row))? {
+            continue;
+        }
+        let place = aggregate.order.iter().map(|by| one(&by.expr, row)).collect::<Result<Vec<_>, _>>()?;
+        let value = aggregate.arg.as_ref().map_or(Ok(Value::Null), |arg| one(arg, row))?;
+        let wins = best.as_ref().is_none_or(|(old, _)| {
+            let orders = aggregate.order.iter().zip(old).zip(&place).map(|((by, old), new)| {
+                match (*old == Value::Null, *new == Value::Null) {
+                    (false, false) if by.descending => new.cmp(old),
+                    (false, false) => old.cmp(new),
+                    (true, true) => Ordering::Equal,
+                    (is_null, _) if is_null == by.nulls_first => Ordering::Less,
+                    _ => Ordering::Greater,
+                }
+            });
+            // `Less`: the old one stands before the new one.
+            let order = orders.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+            order == if is_last { Ordering::Less } else { Ordering::Greater }
+        });
+        if wins {
+            best = Some((place, value));
+        }
+    }
+    Ok(best.map_or(Value::Null, |(_, value)| value))
+}
+
 fn reduce(aggregate: &Aggregate, members: &[&RecordBatch]) -> Result<Value, ViewError> {
     let mut values = Vec::new();
     for row in members {
         if aggregate.filter.as_ref().map_or(Ok(true), |filter| is_true(filter, row))? {
             values.push(aggregate.arg.as_ref().map_or(Ok(Value::Bool(true)), |arg| one(arg, row))?);
         }
+    }
+    if matches!(aggregate.function, AggFunction::First | AggFunction::Last) {
+        return pick(aggregate, members);
     }
     values.retain(|value| *value != Value::Null);
     let whole = |value: &Value| match value {
@@ -283,6 +318,36 @@ fn reduce(aggregate: &Aggregate, members: &[&RecordBatch]) -> Result<Value, View
                 |sum: i64, value: &Value| if let Value::Int(v) = value { sum.wrapping_add(*v) } else { sum };
             Value::Int(values.iter().fold(0, add))
         }
+        (AggFunction::Median | AggFunction::Percentile(_), _) => {
+            values.sort();
+            let at = |index: usize| double(&values[index]);
+            let last = values.len() - 1;
+            match aggregate.function {
+                AggFunction::Percentile(fraction) => {
+                    let index = fraction.get() * last as f64;
+                    let (low, high) = (at(index.floor() as usize), at(index.ceil() as usize));
+                    // DataFusion goes in steps of a millionth.
+                    let weight = (index.fract() * 1e6).floor() / 1e6;
+                    Value::Float(if index.fract() == 0.0 { low } else { low + (high - low) * weight })
+                }
+                _ if last % 2 == 0 => Value::Float(at(last / 2)),
+                _ => Value::Float((at(last / 2) + at(last / 2 + 1)) / 2.0),
+            }
+        }
+        (AggFunction::VarSamp | AggFunction::StddevSamp, _) if values.len() < 2 => Value::Null,
+        (
+            AggFunction::VarSamp | AggFunction::VarPop | AggFunction::StddevSamp | AggFunction::StddevPop,
+            _,
+        ) => {
+            let numbers: Vec<f64> = values.iter().map(|v| double(v) + whole(v) as f64).collect();
+            let mean = total / numbers.len() as f64;
+            let around: f64 = numbers.iter().map(|v| (v - mean) * (v - mean)).sum();
+            let is_sample = matches!(aggregate.function, AggFunction::VarSamp | AggFunction::StddevSamp);
+            let variance = around / (numbers.len() - usize::from(is_sample)) as f64;
+            let is_root = matches!(aggregate.function, AggFunction::StddevSamp | AggFunction::StddevPop);
+            Value::Float(if is_root { variance.sqrt() } else { variance })
+        }
+        (AggFunction::First | AggFunction::Last, _) => Value::Null,
         (AggFunction::Min, _) => values.into_iter().min().unwrap_or(Value::Null),
         (AggFunction::Max, _) => values.into_iter().max().unwrap_or(Value::Null),
     })

@@ -126,9 +126,23 @@ pub struct Aggregate {
     pub arg: Option<ExprRef>,
     /// Over the input, to Boolean: `FILTER (WHERE …)`.
     pub filter: Option<ExprRef>,
+    /// What decides which row is first and last; rows that are equal in all of it are taken for one. Only for
+    /// [`AggFunction::First`] and [`AggFunction::Last`].
+    pub order: Vec<OrderBy>,
 }
 
-/// The aggregates that are maintained. All skip NULL arguments.
+/// A part of an order.
+#[derive(Clone)]
+pub struct OrderBy {
+    /// Over the input.
+    pub expr: ExprRef,
+    /// True for the greatest first.
+    pub descending: bool,
+    /// True for NULL first.
+    pub nulls_first: bool,
+}
+
+/// The aggregates that are maintained. All but `First` and `Last` skip NULL arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AggFunction {
     /// Rows, or rows whose argument is not NULL.
@@ -144,6 +158,38 @@ pub enum AggFunction {
     Min,
     /// The greatest value; NaN is greater than any number.
     Max,
+    /// The argument of the first row by the aggregate's order, be it NULL.
+    First,
+    /// The argument of the last row by the aggregate's order, be it NULL.
+    Last,
+    /// The variance of a sample; NULL for fewer than two values.
+    VarSamp,
+    /// The variance of all there is.
+    VarPop,
+    /// The root of [`AggFunction::VarSamp`].
+    StddevSamp,
+    /// The root of [`AggFunction::VarPop`].
+    StddevPop,
+    /// The value in the middle, or the mean of the two; exact.
+    Median,
+    /// The value at a fraction of the way from the least to the greatest; exact.
+    Percentile(Fraction),
+}
+
+/// A number from 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fraction(u64);
+
+impl Fraction {
+    /// `None` for what is not from 0 to 1.
+    pub fn new(value: f64) -> Option<Fraction> {
+        (0.0..=1.0).contains(&value).then_some(Fraction(value.to_bits()))
+    }
+
+    /// The number.
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
 }
 
 impl AggFunction {
@@ -166,6 +212,15 @@ impl AggFunction {
             AggFunction::Sum if value.is_floating() => Ok(DataType::Float64),
             AggFunction::Avg if value.is_integer() || value.is_floating() => Ok(DataType::Float64),
             AggFunction::Min | AggFunction::Max if crate::cells::is_supported(value) => Ok(value.clone()),
+            AggFunction::First | AggFunction::Last if crate::cells::is_supported(arg) => Ok(arg.clone()),
+            AggFunction::VarSamp | AggFunction::VarPop | AggFunction::StddevSamp | AggFunction::StddevPop
+                if value.is_integer() || value.is_floating() =>
+            {
+                Ok(DataType::Float64)
+            }
+            AggFunction::Median | AggFunction::Percentile(_) if *arg == DataType::Float64 => {
+                Ok(DataType::Float64)
+            }
             _ => refuse(),
         }
     }
@@ -180,6 +235,14 @@ impl fmt::Display for AggFunction {
             AggFunction::Avg => "avg",
             AggFunction::Min => "min",
             AggFunction::Max => "max",
+            AggFunction::First => "first",
+            AggFunction::Last => "last",
+            AggFunction::VarSamp => "var_samp",
+            AggFunction::VarPop => "var_pop",
+            AggFunction::StddevSamp => "stddev_samp",
+            AggFunction::StddevPop => "stddev_pop",
+            AggFunction::Median => "median",
+            AggFunction::Percentile(_) => "percentile_cont",
         })
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     Row, Select, ViewError,
     aggregate::Signs,
     cells::column_of,
-    flow::{Event, FlowState, Moved},
+    flow::{Event, FlowState, Making, Moved},
     groups::Groups,
     source::projected,
 };
@@ -25,13 +25,14 @@ impl SelectState {
     pub(crate) fn new(
         select: &Select,
         names: &SchemaRef,
-        next_leaf: &mut usize,
+        making: &mut Making,
     ) -> Result<SelectState, ViewError> {
         let Select { flow, keys, aggregates, having, project } = select;
         let empty = RecordBatch::new_empty(Arc::clone(&flow.input));
-        let groups = Groups::new(keys, aggregates, project, having.as_ref(), &empty, true)?;
+        let retracts = making.retracts || !flow.only_inserts();
+        let groups = Groups::new(keys, aggregates, project, having.as_ref(), &empty, retracts)?;
         let output = projected(project, groups.results(), names)?;
-        Ok(SelectState { flow: FlowState::new(flow, next_leaf)?, groups, output })
+        Ok(SelectState { flow: FlowState::new(flow, making)?, groups, output })
     }
 
     /// Takes an event; what moved is put behind `out`: all that goes before all that comes.
@@ -54,6 +55,11 @@ impl SelectState {
             }
         }
         Ok(())
+    }
+
+    /// As [`crate::flow::Node::is_lost`].
+    pub(crate) fn is_lost(&self) -> bool {
+        self.groups.is_lost() || self.flow.is_lost()
     }
 
     /// All rows there are.

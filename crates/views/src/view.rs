@@ -22,7 +22,7 @@ use nowcast_model::{RowChange, Tick, Version};
 use crate::{
     Body, ExprRef, Key, LiveSchema, LiveTable, Row, ViewError, ViewLimits, ViewPlan,
     aggregate::Signs,
-    flow::{self, Event, Moved, Node},
+    flow::{self, Event, Making, Moved, Node},
     groups::{Groups, evaluate_mask},
     rows::Rows,
     top::Top,
@@ -85,7 +85,8 @@ impl View {
         let flow = &plan.flow;
         flow::check(flow)?;
         let empty = RecordBatch::new_empty(Arc::clone(&flow.input));
-        let node = Node::new(flow, &mut 0)?;
+        let retracts = plan.hints.retracts();
+        let node = Node::new(flow, &mut Making { leaf: 0, retracts })?;
         let body = match &plan.body {
             Body::Rows { project } => {
                 let top = Top::new(Arc::clone(&schema), limits, false);
@@ -93,7 +94,7 @@ impl View {
             }
             Body::Groups { keys, aggregates, project } => {
                 let top = Top::new(Arc::clone(&schema), limits, true);
-                let retracts = !flow.only_inserts() || plan.hints.retracts();
+                let retracts = retracts || !flow.only_inserts();
                 let having = plan.having.as_ref();
                 let groups = Groups::new(keys, aggregates, project, having, &empty, retracts)?;
                 BodyState::Groups(Box::new(groups), Box::new(top))
@@ -183,6 +184,11 @@ impl View {
         }
         if self.settles {
             self.take(Event::Settle)?;
+            if self.node.is_lost() {
+                self.plan.hints.set_retracts();
+                self.reseed = Some("a row that a group within the query had picked went");
+                return Ok(Delta::default());
+            }
         }
         self.moved = false;
         if let BodyState::Rows(rows) = &self.body

@@ -73,7 +73,7 @@ impl Chunk {
 /// Bytes that a column takes, by estimate; a dictionary that is larger than the rows counts in full.
 pub(crate) fn column_bytes(column: &ArrayRef, rows: usize) -> usize {
     match column.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Dictionary(..) => {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::Dictionary(..) => {
             column.to_data().get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size())
         }
         other => rows * other.primitive_width().unwrap_or(16),

@@ -2,10 +2,13 @@
 
 use arrow::datatypes::DataType;
 use datafusion::{
-    common::DFSchema,
-    logical_expr::{Aggregate as GroupNode, Expr, expr::AggregateFunction},
+    common::{DFSchema, ScalarValue},
+    logical_expr::{
+        Aggregate as GroupNode, Expr, SortExpr,
+        expr::{AggregateFunction, NullTreatment},
+    },
 };
-use nowcast_views::{AggFunction, Aggregate, Body, Direction, ExprRef, LiveColumn};
+use nowcast_views::{AggFunction, Aggregate, Body, Direction, ExprRef, Fraction, LiveColumn, OrderBy};
 
 use super::{
     expr::type_of,
@@ -91,7 +94,7 @@ pub(super) fn distinct(input: &Input<'_>, parts: &Parts<'_>) -> Result<Bodied, S
 
 /// GROUP BY.
 pub(super) fn groups(input: &Input<'_>, parts: &Parts<'_>, group: &GroupNode) -> Result<Bodied, String> {
-    let (keys, aggregates) = grouped(input.builder, input.schema, group)?;
+    let (keys, aggregates) = grouped(input.builder, input.schema, input.identity, group)?;
     let schema = &*group.schema;
     let mut output = Output::new(input.planned(), parts, schema)?;
     let order = output.order(parts)?;
@@ -118,6 +121,7 @@ pub(super) fn groups(input: &Input<'_>, parts: &Parts<'_>, group: &GroupNode) ->
 pub(super) fn grouped(
     builder: &Builder<'_>,
     schema: &DFSchema,
+    identity: &[usize],
     group: &GroupNode,
 ) -> Result<(Vec<ExprRef>, Vec<Aggregate>), String> {
     if group.group_expr.iter().any(|e| matches!(unalias(e), Expr::GroupingSet(_))) {
@@ -130,7 +134,7 @@ pub(super) fn grouped(
         let Expr::AggregateFunction(function) = unalias(expr) else {
             return Err(format!("{expr} is not maintained yet"));
         };
-        let made = aggregate(builder, schema, function)?;
+        let made = aggregate(builder, schema, identity, function)?;
         let declared = group.schema.field(keys.len() + i).data_type();
         let arg = match function.params.args.first() {
             Some(arg) => type_of(arg, schema)?,
@@ -148,30 +152,74 @@ pub(super) fn grouped(
 fn aggregate(
     builder: &Builder<'_>,
     schema: &DFSchema,
+    identity: &[usize],
     function: &AggregateFunction,
 ) -> Result<Aggregate, String> {
     let compile = |expr: &Expr| builder.compile(expr, schema);
     let params = &function.params;
     let name = function.func.name();
-    if !params.order_by.is_empty() || params.null_treatment.is_some() {
-        return Err(format!("{name} with ORDER BY is not maintained yet"));
-    }
+    let mut filter = params.filter.as_ref().map(|filter| (**filter).clone());
+    let mut order = Vec::new();
     let kind = match (name, params.distinct) {
+        ("first_value" | "last_value", false) => {
+            if params.order_by.is_empty() {
+                return Err(format!("{name} without an order leaves open which row it takes"));
+            }
+            let by = |expr: &Expr, sort: Option<&SortExpr>| {
+                let (descending, nulls_first) = sort.map_or((false, false), |s| (!s.asc, s.nulls_first));
+                Ok::<_, String>(OrderBy { expr: compile(expr)?, descending, nulls_first })
+            };
+            for sort in &params.order_by {
+                order.push(by(&sort.expr, Some(sort))?);
+            }
+            // What the order leaves open is the same at any time.
+            for &at in identity {
+                order.push(by(&Expr::from(schema.qualified_field(at)), None)?);
+            }
+            if let (Some(NullTreatment::IgnoreNulls), [arg, ..]) = (&params.null_treatment, &params.args[..])
+            {
+                let known = arg.clone().is_not_null();
+                filter = Some(filter.map_or(known.clone(), |filter| filter.and(known)));
+            }
+            if name == "first_value" { AggFunction::First } else { AggFunction::Last }
+        }
+        ("percentile_cont", false) => percentile(function)?,
+        _ if !params.order_by.is_empty() || params.null_treatment.is_some() => {
+            return Err(format!("{name} with ORDER BY is not maintained yet"));
+        }
         ("count", false) => AggFunction::Count,
         ("count", true) => AggFunction::CountDistinct,
         ("sum", false) => AggFunction::Sum,
         ("avg", false) => AggFunction::Avg,
         ("min", _) => AggFunction::Min,
         ("max", _) => AggFunction::Max,
+        ("var", false) => AggFunction::VarSamp,
+        ("var_pop", false) => AggFunction::VarPop,
+        ("stddev", false) => AggFunction::StddevSamp,
+        ("stddev_pop", false) => AggFunction::StddevPop,
+        ("median", false) => AggFunction::Median,
         (_, true) => return Err(format!("{name}(DISTINCT …) is not maintained yet")),
         _ => return Err(format!("the aggregate {name}() is not maintained yet")),
     };
     let arg = match (&params.args[..], kind) {
         ([Expr::Literal(value, _)], AggFunction::Count) if !value.is_null() => None,
-        ([arg], _) => Some(compile(arg)?),
+        ([arg], _) | ([arg, _], AggFunction::Percentile(_)) => Some(compile(arg)?),
         ([], AggFunction::Count) => None,
         _ => return Err(format!("{name} of more than one argument is not maintained")),
     };
-    let filter = params.filter.as_ref().map(|filter| compile(filter)).transpose()?;
-    Ok(Aggregate { function: kind, arg, filter })
+    let filter = filter.as_ref().map(compile).transpose()?;
+    Ok(Aggregate { function: kind, arg, filter, order })
+}
+
+/// `percentile_cont(0.9) WITHIN GROUP (ORDER BY x)`: the arguments are `x` and the fraction.
+fn percentile(function: &AggregateFunction) -> Result<AggFunction, String> {
+    let params = &function.params;
+    let refuse = || "percentile_cont of more than a constant fraction is not maintained".to_owned();
+    let fraction = match params.args.get(1) {
+        Some(Expr::Literal(ScalarValue::Float64(Some(fraction)), _)) => *fraction,
+        _ => return Err(refuse()),
+    };
+    let descending = params.order_by.first().is_some_and(|sort| !sort.asc);
+    let fraction = Fraction::new(if descending { 1.0 - fraction } else { fraction });
+    fraction.map(AggFunction::Percentile).ok_or_else(refuse)
 }

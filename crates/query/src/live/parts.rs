@@ -37,6 +37,9 @@ pub(super) fn projected(plan: &LogicalPlan) -> Result<LogicalPlan, String> {
             LogicalPlan::Sort(sort)
         }
         LogicalPlan::Distinct(Distinct::All(input)) => LogicalPlan::Distinct(Distinct::All(below(input)?)),
+        LogicalPlan::Distinct(Distinct::On(_)) => {
+            return Err("the order of DISTINCT ON is not maintained; select from it".to_owned());
+        }
         LogicalPlan::Projection(_) => plan.clone(),
         other => {
             let columns = other.schema().columns().into_iter().map(Expr::Column).collect();

@@ -33,6 +33,11 @@ fn queries_over_one_table_are_maintained() {
         "SELECT count() FROM trips WHERE cab IN (SELECT note FROM trips WHERE riders > 1)",
         "SELECT cab FROM trips UNION ALL SELECT note FROM trips ORDER BY 1",
         "SELECT n, count() FROM (SELECT cab, count() AS n FROM trips GROUP BY cab) x GROUP BY n HAVING n > 1",
+        "SELECT cab, first(price), last(note), median(price), stddev(price), variance(riders) FROM trips GROUP BY cab",
+        "SELECT percentile_cont(0.9) WITHIN GROUP (ORDER BY price DESC) FROM trips",
+        "SELECT * FROM trips LATEST ON ts PARTITION BY cab",
+        "SELECT avg(price) FROM trips SAMPLE BY 1m",
+        "SELECT cab, count() FROM trips GROUP BY cab, tumble(ts, '10s')",
         "SELECT DISTINCT x.cab FROM (SELECT cab, price * 2 AS p FROM trips) x WHERE x.p > 3",
     ] {
         let live = plan(&world, sql);
@@ -47,7 +52,9 @@ fn others_run_again_with_a_reason() {
         ("SELECT a.cab FROM trips a JOIN trips b ON a.riders < b.riders", "without an equality", false),
         ("SELECT a.cab FROM trips a JOIN trips b ON a.price = b.price", "without an equality", false),
         ("SELECT a.cab FROM trips a ASOF JOIN trips b ON a.cab = b.cab", "by time", false),
-        ("SELECT median(price) FROM trips", "median()", false),
+        ("SELECT approx_distinct(price) FROM trips", "approx_distinct()", false),
+        ("SELECT DISTINCT ON (cab) * FROM trips ORDER BY cab, ts", "the order of DISTINCT ON", false),
+        ("SELECT cab, avg(price) FROM trips SAMPLE BY 1m FILL(PREV)", "fills gaps", false),
         ("SELECT row_number() OVER (ORDER BY ts) FROM trips", "window functions", false),
         ("SELECT cab, count() FROM trips GROUP BY cab LIMIT 3", "LIMIT without ORDER BY", false),
         ("SELECT cab FROM trips ORDER BY ts LIMIT 3 OFFSET 2", "OFFSET", false),

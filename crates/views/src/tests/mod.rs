@@ -194,11 +194,11 @@ pub(super) fn bin(seconds: i64) -> ExprRef {
 }
 
 pub(super) fn count() -> Aggregate {
-    Aggregate { function: AggFunction::Count, arg: None, filter: None }
+    Aggregate { function: AggFunction::Count, arg: None, filter: None, order: vec![] }
 }
 
 pub(super) fn agg(function: AggFunction, column: usize) -> Aggregate {
-    Aggregate { function, arg: Some(col(column)), filter: None }
+    Aggregate { function, arg: Some(col(column)), filter: None, order: vec![] }
 }
 
 fn output_type(name: usize) -> ColumnType {

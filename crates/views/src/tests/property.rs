@@ -76,6 +76,12 @@ fn aggregate() -> impl Strategy<Value = (AggFunction, usize, bool)> {
         any(AggFunction::Max),
         number(AggFunction::Sum),
         number(AggFunction::Avg),
+        any(AggFunction::First),
+        any(AggFunction::Last),
+        Just((AggFunction::Median, X)),
+        Just((AggFunction::Percentile(Fraction::new(0.9).unwrap()), X)),
+        Just((AggFunction::StddevSamp, X)),
+        Just((AggFunction::VarPop, X)),
     ];
     (choice, prop::bool::weighted(0.25))
         .prop_map(|((function, column), filtered)| (function, column, filtered))
@@ -123,7 +129,12 @@ impl PlanSpec {
             Some(keys) => {
                 let keys = keys.iter().map(|&key| if key == 9 { bin(5) } else { col(key) }).collect();
                 let shared: Vec<ExprRef> = (0..5).map(col).collect();
+                let by = |expr, descending| OrderBy { expr, descending, nulls_first: descending };
+                let picks = |function| matches!(function, AggFunction::First | AggFunction::Last);
+                let unique = identity.iter().map(|&column| by(col(column), false));
+                let order: Vec<_> = [by(col(TS), self.filter)].into_iter().chain(unique).collect();
                 let aggregates = self.aggregates.iter().map(|&(function, column, filtered)| Aggregate {
+                    order: if picks(function) { order.clone() } else { vec![] },
                     function,
                     arg: Some(Arc::clone(&shared[column])),
                     filter: filtered.then(|| greater(N, 1)),

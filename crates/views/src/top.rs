@@ -175,10 +175,13 @@ impl Top {
         rows * (columns * size_of::<nowcast_model::Value>() + 96)
     }
 
-    /// Bytes of state, by estimate.
+    /// Bytes of state, by estimate. Rows of groups are the groups' own: here they are entries of a set.
     pub(crate) fn bytes(&self) -> usize {
-        let rows = self.inside.len() + self.outside.len() + self.touched.len();
-        Top::bytes_of(self.schema.columns.len(), rows)
+        const ENTRY_BYTES: usize = 48;
+        let kept = self.inside.len() + self.outside.len();
+        let columns = self.schema.columns.len();
+        let kept = if self.spare_max.is_none() { kept * ENTRY_BYTES } else { Top::bytes_of(columns, kept) };
+        kept + Top::bytes_of(columns, self.touched.len())
     }
 
     fn touch(&mut self, ranked: &Ranked, shown: bool) {

@@ -277,3 +277,30 @@ fn a_view_that_grows_too_large_is_run_again() {
     grown(ViewLimits { state_bytes_max: 50_000, ..limits }, "views.state_bytes_max");
     grown(ViewLimits { state_total_bytes_max: 50_000, ..limits }, "views.state_total_bytes_max");
 }
+
+/// A million groups, counted and summed: what the view says it holds, and what the process grew by.
+#[test]
+fn a_million_keys_fit() {
+    let rss_bytes = || {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        statm.split_whitespace().nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4_096
+    };
+    let limits = ViewLimits { state_bytes_max: 500_000_000, ..ViewLimits::default() };
+    let plan = groups(vec![col(N)], vec![count(), agg(AggFunction::Sum, X)]);
+    let mut view = View::new(Arc::new(plan), &limits).unwrap();
+    let mut live = LiveTable::new(Arc::clone(view.schema()), Version::ZERO, &limits);
+    let before = rss_bytes();
+    let mut table = TestTable::default();
+    for part in 0..100 {
+        let rows = (0..10_000).map(|n| TestRow { x: Some(0.5), ..row(part * 10_000 + n) });
+        let Change::Rows(change) = table.insert(rows.collect()) else { panic!() };
+        table.rows.clear();
+        view.apply(&change).unwrap();
+        view.publish(Version::new(part as u64 + 1), &mut live).unwrap();
+    }
+    let (said, grown) = (view.state_bytes(), rss_bytes().saturating_sub(before));
+    println!("a million keys: {said} bytes by the view's estimate, the process grew by {grown}");
+    assert!(live.truncated() && live.len() == limits.rows_max);
+    assert!(said < 500_000_000, "{said}");
+    assert!(grown < 500_000_000, "{grown}");
+}

@@ -35,8 +35,8 @@ use crate::{
     viewer::{Closing, Viewer},
 };
 
-/// How long a close frame may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a close frame may take; one that stalled must take the rest of a message before it.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What waits to be written. Bounded: one batch, and as many answers as the viewer lets wait.
 #[derive(Default)]

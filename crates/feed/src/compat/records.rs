@@ -47,10 +47,10 @@ impl RecordsTask {
         let (sender, answers) = watch::channel(None);
         let (viewers, watching) = watch::channel(0);
         let refresh = feed.refresh;
-        let mut closing = hub.closing();
+        let (mut closing, bytes_max) = (hub.closing(), hub.limits.frame_bytes_max);
         tokio::spawn(async move {
             tokio::select! {
-                () = run(batch, feed, sender, watching) => {}
+                () = run(batch, feed, bytes_max, sender, watching) => {}
                 _ = closing.wait_for(|closing| *closing) => {}
             }
         });
@@ -83,6 +83,7 @@ impl RecordsTask {
 async fn run(
     batch: Arc<dyn Batch>,
     feed: RecordsFeed,
+    bytes_max: usize,
     answers: watch::Sender<Answer>,
     mut viewers: watch::Receiver<usize>,
 ) {
@@ -92,7 +93,17 @@ async fn run(
         }
         let began = Instant::now();
         let (text, count) = match batch.run(Arc::clone(&feed.sql)).await {
-            Ok((schema, rows)) => (write(&schema, &rows), rows.len()),
+            Ok((schema, rows)) => match write(&schema, &rows) {
+                Some(text) if text.len() > bytes_max => {
+                    let bytes = text.len();
+                    tracing::error!(
+                        "WebSocket error: a message of {bytes} bytes is not sent; raise feed.frame_bytes_max, or \
+                         look back less far"
+                    );
+                    (None, rows.len())
+                }
+                text => (text, rows.len()),
+            },
             Err(error) => {
                 tracing::error!("Error reading from database: {error}");
                 (None, 0)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use futures::{SinkExt, StreamExt};
 use nowcast_model::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{self, Message, client::IntoClientRequest},
@@ -200,12 +200,56 @@ async fn a_stalled_socket_is_closed() {
             rig.publish();
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // One that comes to itself is told what to do.
+        let closed = loop {
+            match client.socket.next().await {
+                Some(Ok(Message::Close(Some(frame)))) => break frame,
+                Some(Ok(_)) => {}
+                ended => panic!("{ended:?}"),
+            }
+        };
+        assert_eq!((u16::from(closed.code), &*closed.reason), (4410, "stalled; reconnect with your cursor"));
         while state.counts().viewers > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
     .await
     .expect("it is closed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_viewers_are_pinged_and_closed_if_they_never_answer() {
+    let mut rig = Rig::new();
+    let a = rig.add("a");
+    rig.set(a, &[("x", 1)]);
+    let limits = FeedLimits {
+        ping_interval: Duration::from_millis(100),
+        idle_timeout: Duration::from_millis(600),
+        ..FeedLimits::default()
+    };
+    let (state, address) = rig.serve(limits).await;
+    let (mut awake, mut asleep) = (Client::connect(address).await, Client::connect(address).await);
+    asleep.watch(1, "a").await;
+    awake.watch(1, "a").await;
+    let mut pings = 0;
+    // Reading answers pings; `asleep` does not read.
+    let _ = timeout(Duration::from_millis(1_500), async {
+        loop {
+            match awake.socket.next().await {
+                Some(Ok(Message::Ping(_))) => pings += 1,
+                Some(Ok(Message::Text(_))) => {}
+                ended => panic!("{ended:?}"),
+            }
+        }
+    })
+    .await;
+    assert!(pings >= 3, "{pings}");
+    // Its bytes as they lie in the kernel: a client that reads them as messages would answer the pings first.
+    let mut bytes = Vec::new();
+    asleep.socket.into_inner().read_to_end(&mut bytes).await.unwrap();
+    let close = [&4409_u16.to_be_bytes(), b"idle; reconnect with your cursor".as_slice()].concat();
+    assert!(bytes.ends_with(&close), "{:?}", String::from_utf8_lossy(&bytes));
+    assert_eq!(state.counts().viewers, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

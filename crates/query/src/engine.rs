@@ -326,7 +326,7 @@ impl QueryEngine {
         let clauses =
             params::clauses(&select.text, &select.clauses, &ctx.params, keep.then_some(&mut placed))?;
         let rewritten = rewrite::rewrite(&select.text, &mut ast, &clauses, &world, mode != Mode::Live)?;
-        weight::check_groups(&ast, self.plan_size_max, &select.text)?;
+        weight::check_written_out(&ast, self.plan_size_max, &select.text)?;
         let names = Names::new(&state, ctx, rewritten.seq);
         let options = ParserOptions {
             enable_ident_normalization: false,

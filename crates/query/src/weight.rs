@@ -3,7 +3,7 @@
 //! The optimizer goes over a plan dozens of times, and a short text can name a plan without end: each of forty CTEs
 //! that reads the one before it twice doubles it, and CUBE makes a power set of its keys.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
@@ -41,11 +41,12 @@ pub(crate) fn check(plan: &LogicalPlan, max: usize, text: &Text) -> Result<(), S
     }
 }
 
-/// Refuses grouping sets that have more than `max` keys together. They are written out while a plan is made.
-pub(crate) fn check_groups(query: &Query, max: usize, text: &Text) -> Result<(), SqlError> {
-    match query.visit(&mut Groups { max }) {
+/// Refuses what is written out while a plan is made: grouping sets with more than `max` keys together, and CTEs that
+/// read more than `max` relations through each other.
+pub(crate) fn check_written_out(query: &Query, max: usize, text: &Text) -> Result<(), SqlError> {
+    match query.visit(&mut WrittenOut { max, ctes: HashMap::new() }) {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(too_large("a GROUP BY with CUBE, ROLLUP or GROUPING SETS", max, text)),
+        ControlFlow::Break(what) => Err(too_large(what, max, text)),
     }
 }
 
@@ -55,20 +56,35 @@ fn too_large(what: &str, max: usize, text: &Text) -> SqlError {
     SqlError::new(SqlCode::TooComplex, message).hint(hint).at(text.place(0))
 }
 
-struct Groups {
+struct WrittenOut {
     max: usize,
+    /// Relations that each CTE comes to.
+    ctes: HashMap<String, usize>,
 }
 
-impl Visitor for Groups {
-    type Break = ();
+impl Visitor for WrittenOut {
+    type Break = &'static str;
 
-    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<&'static str> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let mut size = 1_usize;
+            let _ = ast::visit_relations(&cte.query, |name| {
+                let of = |part: &ast::ObjectNamePart| self.ctes.get(&part.as_ident()?.value).copied();
+                let known = if let [part] = &name.0[..] { of(part) } else { None };
+                size = size.saturating_add(known.unwrap_or(1));
+                ControlFlow::<()>::Continue(())
+            });
+            if size > self.max {
+                return ControlFlow::Break("a CTE, with all that it reads through others,");
+            }
+            self.ctes.insert(cte.alias.name.value.clone(), size);
+        }
         self.body(&query.body)
     }
 }
 
-impl Groups {
-    fn body(&self, body: &SetExpr) -> ControlFlow<()> {
+impl WrittenOut {
+    fn body(&self, body: &SetExpr) -> ControlFlow<&'static str> {
         match body {
             SetExpr::Select(select) => match &select.group_by {
                 GroupByExpr::Expressions(groups, modifiers) => self.groups(groups, modifiers),
@@ -83,7 +99,11 @@ impl Groups {
     }
 
     /// Several of them multiply.
-    fn groups(&self, groups: &[ast::Expr], modifiers: &[ast::GroupByWithModifier]) -> ControlFlow<()> {
+    fn groups(
+        &self,
+        groups: &[ast::Expr],
+        modifiers: &[ast::GroupByWithModifier],
+    ) -> ControlFlow<&'static str> {
         let (mut sets, mut keys) = (1_usize, 0_usize);
         let power = |count: usize| 1_usize.checked_shl(u32::try_from(count).unwrap_or(u32::MAX));
         for group in groups {
@@ -106,7 +126,7 @@ impl Groups {
             });
         }
         match sets > 1 && sets.saturating_mul(keys) > self.max {
-            true => ControlFlow::Break(()),
+            true => ControlFlow::Break("a GROUP BY with CUBE, ROLLUP or GROUPING SETS"),
             false => ControlFlow::Continue(()),
         }
     }

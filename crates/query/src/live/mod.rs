@@ -14,6 +14,7 @@ mod output;
 mod parts;
 mod plan;
 mod seed;
+mod subquery;
 mod tree;
 mod window;
 

@@ -36,17 +36,32 @@ pub(super) fn projected(plan: &LogicalPlan) -> Result<LogicalPlan, String> {
             sort.input = below(&sort.input)?;
             LogicalPlan::Sort(sort)
         }
+        // DISTINCT over groups: the groups are a subquery.
+        LogicalPlan::Distinct(Distinct::All(input)) if has_groups(input) => {
+            LogicalPlan::Distinct(Distinct::All(Arc::new(all_columns(input)?)))
+        }
         LogicalPlan::Distinct(Distinct::All(input)) => LogicalPlan::Distinct(Distinct::All(below(input)?)),
         LogicalPlan::Distinct(Distinct::On(_)) => {
             return Err("the order of DISTINCT ON is not maintained; select from it".to_owned());
         }
         LogicalPlan::Projection(_) => plan.clone(),
-        other => {
-            let columns = other.schema().columns().into_iter().map(Expr::Column).collect();
-            let made = Projection::try_new(columns, Arc::new(other.clone()));
-            LogicalPlan::Projection(made.map_err(|e| failure::of(&e).message)?)
-        }
+        other => all_columns(other)?,
     })
+}
+
+/// A projection of all columns.
+fn all_columns(input: &LogicalPlan) -> Result<LogicalPlan, String> {
+    let columns = input.schema().columns().into_iter().map(Expr::Column).collect();
+    let made = Projection::try_new(columns, Arc::new(input.clone()));
+    made.map(LogicalPlan::Projection).map_err(|e| failure::of(&e).message)
+}
+
+fn has_groups(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => has_groups(&projection.input),
+        LogicalPlan::Filter(filter) => has_groups(&filter.input),
+        other => matches!(other, LogicalPlan::Aggregate(_)),
+    }
 }
 
 pub(super) fn parts(plan: &LogicalPlan) -> Result<Parts<'_>, String> {

@@ -100,10 +100,7 @@ fn incremental(planned: &Planned, plan: &LogicalPlan) -> Result<ViewPlan, String
         return Err("it reads more than tables, which is not maintained".to_owned());
     }
     let builder = Builder::new(planned);
-    let nested = parts.group.is_some() && parts.distinct;
     let over: Vec<Expr> = match parts.group {
-        // DISTINCT over groups: the groups are a subquery.
-        _ if nested => return Err("DISTINCT over groups is not maintained".to_owned()),
         Some(group) => group.group_expr.iter().chain(&group.aggr_expr).cloned().collect(),
         None => parts.projection.expr.clone(),
     };

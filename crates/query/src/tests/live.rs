@@ -38,6 +38,7 @@ fn queries_over_one_table_are_maintained() {
         "SELECT * FROM trips LATEST ON ts PARTITION BY cab",
         "SELECT avg(price) FROM trips SAMPLE BY 1m",
         "SELECT cab, count() FROM trips GROUP BY cab, tumble(ts, '10s')",
+        "SELECT DISTINCT count() FROM trips GROUP BY cab HAVING count() > 1 ORDER BY 1",
         "SELECT DISTINCT x.cab FROM (SELECT cab, price * 2 AS p FROM trips) x WHERE x.p > 3",
     ] {
         let live = plan(&world, sql);

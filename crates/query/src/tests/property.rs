@@ -137,6 +137,7 @@ fn tree() -> impl Strategy<Value = String> {
         "SELECT c.owner, x.n FROM cabs c LEFT JOIN (SELECT cab, count(*) AS n FROM trips GROUP BY cab) x ON x.cab = c.cab",
         "SELECT a.cab, count(*) FROM trips a JOIN trips b ON a.cab = b.cab AND a.riders < b.riders GROUP BY a.cab",
         "SELECT t.cab, c.owner, d.owner AS other FROM trips t JOIN cabs c ON c.cab = t.cab LEFT JOIN cabs d ON d.owner = t.note",
+        "SELECT DISTINCT count(*), max(riders) > 2 FROM trips GROUP BY cab ORDER BY 1",
         "SELECT * FROM trips LATEST ON ts PARTITION BY cab",
         "SELECT cab, price FROM trips WHERE riders > 0 LATEST ON ts PARTITION BY cab, riders",
         "SELECT count(*), sum(price) FROM (SELECT * FROM trips WHERE ts > now() - interval '6 seconds' LATEST ON ts PARTITION BY cab) WHERE riders < 3",

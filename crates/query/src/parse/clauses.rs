@@ -75,7 +75,10 @@ fn not_supported(message: &str, hint: &str) -> SqlError {
 
 /// Clauses of a query that are known, by their words.
 const REFUSED_CLAUSES: [(&[&str], &str); 8] = [
-    (&["WINDOW", "JOIN"], "use a window function: sum(x) OVER (ORDER BY ts ROWS 9 PRECEDING)"),
+    (
+        &["WINDOW", "JOIN"],
+        "write LEFT JOIN b ON b.key = a.key AND b.ts BETWEEN a.ts - INTERVAL '1 minute' AND a.ts + INTERVAL '1 minute', and GROUP BY a's columns",
+    ),
     (&["FOR", "UPDATE"], "a query reads one snapshot and locks nothing; leave it out"),
     (&["FOR", "SHARE"], "a query reads one snapshot and locks nothing; leave it out"),
     (&["MATCH_RECOGNIZE"], "use window functions: lag, lead, row_number"),

@@ -237,3 +237,35 @@ def test_a_large_upload_takes_the_memory_of_a_batch(own_server):
 def test_other_sites_may_not_upload(server):
     body, headers = form(("data", "a.csv", b"a,b\n1,2\n"))
     assert server.post("/imp?name=stolen", body, {**headers, "Origin": "https://evil.example.com"})[0] == 403
+
+
+def lines_of(mebibytes, last=b""):
+    """A CSV file of so many MiB, piece by piece, with `last` as its last line."""
+    yield b"ts,s,x,t\n"
+    filling = b"some text that is here to take place" * 20
+    line = b"%d,s%d,%d.5," + filling + b"\n"
+    count = (mebibytes << 20) // 760 + 1
+    for start in range(0, count, 1000):
+        yield b"".join(line % (1_767_225_600_000_000 + i * 1000, i % 10, i) for i in range(start, min(start + 1000, count)))
+    if last:
+        yield last
+
+
+def test_abort_writes_nothing_of_a_file_of_any_size(own_server):
+    server = own_server()
+    address = "/imp?name=whole&timestamp=ts&atomicity=abort&fmt=json"
+    answer = stream(server, address, lines_of(100, b"1767225600000000,s1,no number,x\n"))
+    assert "nothing was written" in answer and " 400 " in answer, answer
+    assert server.get("/api/v1/tables/whole")[0] == 404
+    answer = stream(server, address, lines_of(100))
+    assert '"rowsRejected":0' in answer and " 200 " in answer, answer
+    count = (100 << 20) // 760 + 1
+    assert server.exec("SELECT count(), count(DISTINCT x) FROM whole") == [[count, count]]
+    assert not [file for file in server.data.iterdir() if file.is_file() and file.stat().st_size > 1 << 20]
+
+
+def test_abort_is_bounded_by_the_spool(own_server):
+    server = own_server(env={"NOWCAST_HTTP_IMPORT_SPOOL_BYTES_MAX": str(4 << 20)})
+    answer = stream(server, "/imp?name=whole&timestamp=ts&atomicity=abort&fmt=json", lines_of(6))
+    assert "import_spool_bytes_max" in answer and "nothing was written" in answer, answer
+    assert server.get("/api/v1/tables/whole")[0] == 404

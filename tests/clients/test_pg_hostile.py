@@ -6,6 +6,7 @@ import resource
 import socket
 import struct
 import time
+import urllib.parse
 
 import psycopg
 import pytest
@@ -159,17 +160,74 @@ def test_what_a_connection_holds_is_bounded(server):
         assert pg.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_a_client_that_leaves_takes_its_query_with_it(server):
-    pg = psycopg.connect(conninfo(server), autocommit=True)
-    pg.pgconn.send_query(b"SELECT count() FROM generate_series(1, 1000000000000) WHERE value % 7 = 9")
-    pg.pgconn.flush()
-    time.sleep(0.3)
-    before = server.metrics()["nowcast_pg_connections"]
-    pg.pgconn.finish()
-    deadline = time.monotonic() + 20
-    while server.metrics()["nowcast_pg_connections"] >= before:
+ENDLESS = [
+    "SELECT count() FROM generate_series(1, 1000000000000) WHERE value % 7 = 9",
+    "SELECT a.x FROM long_sequence(1000000) a CROSS JOIN long_sequence(1000000) b WHERE a.x + b.x = 0",
+    "SELECT x FROM long_sequence(1000000000000)",
+]
+
+
+def running(server):
+    return server.metrics().get("nowcast_sql_running", 0)
+
+
+def until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("query", ENDLESS)
+def test_a_client_that_leaves_takes_its_query_with_it(own_server, query):
+    server = own_server()
+    pg = psycopg.connect(conninfo(server), autocommit=True)
+    pg.pgconn.send_query(query.encode())
+    pg.pgconn.flush()
+    until(lambda: running(server) == 1, 20)
+    pg.pgconn.finish()
+    until(lambda: running(server) == 0 and server.metrics()["nowcast_pg_connections"] == 0, 1.5)
+
+
+@pytest.mark.parametrize("query", ENDLESS)
+@pytest.mark.parametrize("route", ["/exec", "/exp"])
+def test_a_closed_request_takes_its_query_with_it(own_server, route, query):
+    server = own_server()
+    connection = socket.create_connection(("127.0.0.1", server.http_port))
+    connection.sendall(f"GET {route}?query={urllib.parse.quote(query)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    until(lambda: running(server) == 1, 20)
+    connection.close()
+    until(lambda: running(server) == 0, 1.5)
+
+
+def test_who_does_not_log_in_or_stalls_is_let_go(own_server):
+    server = own_server(env={"NOWCAST_PG_LOGIN_TIMEOUT_S": "1", "NOWCAST_PG_STALL_TIMEOUT_S": "1"})
+    for first in (b"", startup(user="admin")[:6], startup(user="admin")):
+        with raw(server) as connection:
+            began = time.monotonic()
+            connection.sendall(first)
+            rest(connection)
+            assert 0.5 < time.monotonic() - began < 5
+    # Half a message.
+    connection, pg = logged_in(server)
+    connection.setblocking(True)
+    connection.settimeout(20)
+    began = time.monotonic()
+    connection.sendall(b"Q\0\0")
+    assert b"FATAL" in rest(connection) and 0.5 < time.monotonic() - began < 5
+    connection.close()
+    pg.close()
+    # A reader of nothing.
+    connection, pg = logged_in(server)
+    text = b"SELECT x, 'some text to fill the socket with' FROM long_sequence(1000000000)\0"
+    connection.sendall(b"Q" + struct.pack("!i", len(text) + 4) + text)
+    until(lambda: running(server) == 1, 20)
+    until(lambda: running(server) == 0 and server.metrics()["nowcast_pg_connections"] == 0, 6)
+    connection.close()
+    # Silence between messages is no stall.
+    with psycopg.connect(conninfo(server)) as quiet:
+        time.sleep(2.5)
+        assert quiet.execute("SELECT 1").fetchone() == (1,)
 
 
 def test_connections_beyond_the_limit_are_told_so(own_server):
@@ -189,6 +247,9 @@ def test_connections_beyond_the_limit_are_told_so(own_server):
         with pytest.raises(psycopg.OperationalError) as error:
             psycopg.connect(conninfo(server), connect_timeout=10)
         if "too many connections" in str(error.value):
+            with raw(server) as connection:
+                connection.sendall(startup(user="admin"))
+                assert b"C53300\0" in rest(connection)
             break
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -35,6 +35,8 @@ pub enum SqlCode {
     TooComplex,
     /// A value fails while the query runs.
     Data,
+    /// A regular expression that cannot be compiled.
+    Regex,
     /// A session that may only read asked for a change.
     ReadOnly,
     /// The statement cannot stand in the transaction that is open.
@@ -69,6 +71,7 @@ impl SqlCode {
             SqlCode::Resources => "53000",
             SqlCode::TooComplex => "54001",
             SqlCode::Data => "22000",
+            SqlCode::Regex => "2201B",
             SqlCode::ReadOnly => "25006",
             SqlCode::InTransaction => "25001",
             SqlCode::Savepoint => "3B001",

@@ -51,7 +51,10 @@ pub(crate) fn locate(error: &DataFusionError, text: &Text, state: Option<&Sessio
 
 /// The error and the name that it is about.
 fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError, Option<String>) {
-    let new = |code, message: &str| (SqlError::new(code, sentence(message)), quoted(message));
+    let new = |code, message: &str| match regex(message) {
+        Some(error) => (error, None),
+        None => (SqlError::new(code, sentence(message)), quoted(message)),
+    };
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(inner, state),
         DataFusionError::Shared(inner) => translate(inner, state),
@@ -91,11 +94,33 @@ fn translate(error: &DataFusionError, state: Option<&SessionState>) -> (SqlError
         DataFusionError::ArrowError(error, _) => arrow(error, state),
         DataFusionError::Execution(message) => new(SqlCode::Data, message),
         DataFusionError::Internal(message) => {
+            if let Some(error) = regex(message) {
+                return (error, None);
+            }
             let message = format!("the query planner failed: {}", first(message));
             (SqlError::new(SqlCode::Internal, message).hint("please report the query"), None)
         }
         other => new(SqlCode::Data, &other.strip_backtrace()),
     }
+}
+
+/// A regular expression that is none, or would need more memory than one may have.
+fn regex(message: &str) -> Option<SqlError> {
+    let new = |message: &str| SqlError::new(SqlCode::Regex, message);
+    if message.contains("CompiledTooBig") || message.contains("exceeds size limit") {
+        let error = new("the regular expression is too large");
+        return Some(error.hint("repeat less in it: (a{1000}){1000} stands for a million letters"));
+    }
+    if message.contains("regex parse error") {
+        let cause = message.lines().find_map(|line| line.trim().strip_prefix("error: "));
+        return Some(new(&format!(
+            "the regular expression is wrong: {}",
+            cause.unwrap_or("it cannot be read")
+        )));
+    }
+    let (_, pattern) = message.split_once("Regular expression did not compile: ")?;
+    let pattern: String = first(pattern).chars().take(200).collect();
+    Some(new(&format!("the regular expression is wrong or too large: {pattern}")))
 }
 
 /// A part that cannot be read.
@@ -109,6 +134,11 @@ fn unreadable(error: &StoreError) -> SqlError {
 }
 
 fn arrow(error: &ArrowError, state: Option<&SessionState>) -> (SqlError, Option<String>) {
+    if let ArrowError::ComputeError(message) = error
+        && let Some(error) = regex(message)
+    {
+        return (error, None);
+    }
     match error {
         ArrowError::ExternalError(inner) => match inner.downcast_ref::<DataFusionError>() {
             Some(error) => translate(error, state),

@@ -81,6 +81,8 @@ pub struct RawHttp {
     pub body_bytes_max: usize,
     /// Longest time a request may take to arrive and be answered; the live feed excepted.
     pub request_timeout_s: u64,
+    /// Largest upload of `/imp` with `atomicity=abort`, which is kept on the disk until all of it is known to be right.
+    pub import_spool_bytes_max: u64,
 }
 
 impl Default for RawHttp {
@@ -93,6 +95,7 @@ impl Default for RawHttp {
             // One body becomes one record, which recovery holds in memory as a whole.
             body_bytes_max: 32 << 20,
             request_timeout_s: 300,
+            import_spool_bytes_max: 4 << 30,
         }
     }
 }
@@ -133,6 +136,10 @@ pub struct RawPg {
     pub readonly_password: Secret,
     /// Connections at a time.
     pub connections_max: usize,
+    /// From a connection's first byte to its password's last.
+    pub login_timeout_s: u64,
+    /// Longest time in which a client takes none of its answer, or sends nothing of a message that it began.
+    pub stall_timeout_s: u64,
 }
 
 impl Default for RawPg {
@@ -145,6 +152,10 @@ impl Default for RawPg {
             readonly_user: "user".to_owned(),
             readonly_password: Secret(DEFAULT_PG_PASSWORD.to_owned()),
             connections_max: 256,
+            // A person who types a password has logged in by then; a place is not held for long by who never does.
+            login_timeout_s: 30,
+            // A stalled reader keeps its query's snapshot and memory.
+            stall_timeout_s: 60,
         }
     }
 }
@@ -632,6 +643,13 @@ fn check(raw: Raw, orders: Orders) -> Result<Config, ConfigError> {
                 "pg.readonly_password",
                 "an empty password lets everyone in; set NOWCAST_PG_READONLY_PASSWORD",
             ));
+        }
+    }
+    for (key, seconds) in
+        [("pg.login_timeout_s", raw.pg.login_timeout_s), ("pg.stall_timeout_s", raw.pg.stall_timeout_s)]
+    {
+        if !(1..=86_400).contains(&seconds) {
+            return Err(bad(key, format!("{seconds} s are too few or too many; write 1 to 86400")));
         }
     }
     if raw.pg.password.0.is_empty() {

@@ -89,7 +89,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(sql: Arc<Sql>, catalog: Arc<PgCatalog>, client: Client) -> Connection {
+    pub(super) fn new(
+        sql: Arc<Sql>,
+        catalog: Arc<PgCatalog>,
+        client: Client,
+        stall_max: Duration,
+    ) -> Connection {
         let Client { stream, input, settings, read_only, cancel, keys } = client;
         let (read, write) = stream.into_split();
         let mut session = Session { read_only, ..Session::default() };
@@ -97,8 +102,8 @@ impl Connection {
         Connection {
             sql,
             catalog,
-            reader: Reader::new(read, input),
-            writer: Writer::new(write),
+            reader: Reader::new(read, input, stall_max),
+            writer: Writer::new(write, stall_max),
             settings,
             session,
             status: Status::Idle,

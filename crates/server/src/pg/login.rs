@@ -1,11 +1,10 @@
 //! From the first byte to the first ReadyForQuery: encryption refused, calls to cancel, the password.
 //!
-//! Nobody is known yet, so everything is short: a packet has 10,000 bytes at most, all of it [`LOGIN_MAX`].
+//! Nobody is known yet, so everything is short: a packet has 10,000 bytes at most, all of it `pg.login_timeout_s`.
 
 use std::{
     collections::HashMap,
     sync::{Arc, LazyLock},
-    time::Duration,
 };
 
 use bytes::{Buf, BytesMut};
@@ -39,9 +38,6 @@ use super::{
     message::broken,
     settings::Settings,
 };
-
-/// From the first byte to the last of the password.
-pub(super) const LOGIN_MAX: Duration = Duration::from_secs(30);
 
 /// Largest packet before somebody is known.
 const PACKET_BYTES_MAX: usize = 10_000;

@@ -50,6 +50,8 @@ struct Wire {
     catalog: Arc<PgCatalog>,
     users: Arc<auth::Users>,
     ending: watch::Receiver<bool>,
+    login_max: Duration,
+    stall_max: Duration,
 }
 
 /// Serves `listener` until `ending` turns true. Past `connections_max` a connection is refused.
@@ -63,7 +65,9 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(settings.connections_max.max(1)));
     let refused = Arc::new(Semaphore::new(REFUSED_MAX));
     let users = Arc::new(auth::Users::new(&settings));
-    let wire = Arc::new(Wire { sql, catalog, users, ending: ending.clone() });
+    let (login_max, stall_max) =
+        (Duration::from_secs(settings.login_timeout_s), Duration::from_secs(settings.stall_timeout_s));
+    let wire = Arc::new(Wire { sql, catalog, users, ending: ending.clone(), login_max, stall_max });
     let mut connections = tokio::task::JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -101,7 +105,7 @@ pub async fn serve(
 async fn connection(wire: &Wire, socket: TcpStream) {
     let counted = Counted::new();
     let login = login::login(socket, Some(Arc::clone(&wire.users)));
-    let client = match tokio::time::timeout(login::LOGIN_MAX, login).await {
+    let client = match tokio::time::timeout(wire.login_max, login).await {
         Ok(Ok(Some(client))) => client,
         Ok(Ok(None)) => return,
         Ok(Err(end)) => return tracing::debug!(?end, "a PostgreSQL login ended"),
@@ -113,7 +117,7 @@ async fn connection(wire: &Wire, socket: TcpStream) {
         let _ = ending.wait_for(|ending| *ending).await;
     };
     let (sql, catalog) = (Arc::clone(&wire.sql), Arc::clone(&wire.catalog));
-    connection::Connection::new(sql, catalog, client).serve(ended).await;
+    connection::Connection::new(sql, catalog, client, wire.stall_max).serve(ended).await;
     drop(counted);
 }
 

@@ -19,9 +19,6 @@ use super::{
     message::{Message, broken, bytes_max},
 };
 
-/// A message that has begun goes on within this time, and a client takes something within it, or it is gone.
-pub(super) const STALL: Duration = Duration::from_secs(60);
-
 /// How often a client is looked for whose statement runs.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -32,11 +29,13 @@ const SEND_BYTES: usize = 64 << 10;
 pub(super) struct Reader {
     half: OwnedReadHalf,
     input: BytesMut,
+    /// A message that has begun goes on within this time.
+    stall_max: Duration,
 }
 
 impl Reader {
-    pub(super) fn new(half: OwnedReadHalf, input: BytesMut) -> Reader {
-        Reader { half, input }
+    pub(super) fn new(half: OwnedReadHalf, input: BytesMut, stall_max: Duration) -> Reader {
+        Reader { half, input, stall_max }
     }
 
     /// The next message; `None` at the end.
@@ -49,7 +48,9 @@ impl Reader {
             let read = self.half.read_buf(&mut self.input);
             // Between two messages a client may be silent for as long as it likes.
             let read = if began {
-                timeout(STALL, read).await.map_err(|_| broken("half a message came, and then nothing"))?
+                timeout(self.stall_max, read)
+                    .await
+                    .map_err(|_| broken("half a message came, and then nothing"))?
             } else {
                 read.await
             };
@@ -107,17 +108,19 @@ fn unknown(kind: u8) -> End {
 pub(super) struct Writer {
     half: OwnedWriteHalf,
     out: BytesMut,
+    /// A client takes something within this time, or it is gone.
+    stall_max: Duration,
 }
 
 impl Writer {
-    pub(super) fn new(half: OwnedWriteHalf) -> Writer {
-        Writer { half, out: BytesMut::new() }
+    pub(super) fn new(half: OwnedWriteHalf, stall_max: Duration) -> Writer {
+        Writer { half, out: BytesMut::new(), stall_max }
     }
 
     /// Sends what was gathered.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
         while !self.out.is_empty() {
-            match timeout(STALL, self.half.write_buf(&mut self.out)).await {
+            match timeout(self.stall_max, self.half.write_buf(&mut self.out)).await {
                 Ok(Ok(written)) if written > 0 => {}
                 _ => return Err(End::Gone),
             }

@@ -2,11 +2,12 @@
 //!
 //! The file is read as it comes; each batch is a record of the log and is written before more is read, so an
 //! upload of any size needs the memory of one batch, and a slow disk slows the client. The table is made by the
-//! first record. With `atomicity=abort` nothing is written before the file's end, unless it is larger than one
-//! record may be.
+//! first record. With `atomicity=abort` nothing is written before the file's end: what is more than one record may
+//! hold is kept on the disk ([`spool`]) and read again once all of it is known to be right.
 
 mod multipart;
 mod report;
+mod spool;
 
 use std::{sync::Arc, time::Duration};
 
@@ -34,6 +35,7 @@ use super::{
 };
 use multipart::Parts;
 use report::Report;
+use spool::Spool;
 
 /// The parameters. `durable` asks for what is done anyway; `o3MaxLag` and `commitLag` are of QuestDB's commits.
 const PARAMETERS: [&str; 15] = [
@@ -61,7 +63,7 @@ const SCHEMA_BYTES_MAX: usize = 256 << 10;
 const ROWS: usize = 50_000;
 const ROWS_MAX: usize = 500_000;
 
-/// What `atomicity=abort` holds back.
+/// What `atomicity=abort` holds back in memory.
 const HELD_BYTES_MAX: usize = RECORD_BYTES_MAX / 2;
 
 /// How often a record is tried while the server is busy; each waits some seconds by itself.
@@ -105,6 +107,7 @@ fn refused(error: &ApiError, as_json: bool) -> Response {
 }
 
 /// What the parameters ask for.
+#[derive(Clone)]
 struct Wanted {
     csv: CsvOptions,
     overwrite: bool,
@@ -191,11 +194,26 @@ async fn import(app: &App, fields: &Fields, parts: &mut Parts) -> Result<Report,
     let Some(name) = fields.get("name").or(stem) else {
         return Err(bad("no table is named").hint("/imp?name=TABLE"));
     };
-    let mut import = Import::new(app, table_name(name), wanted)?;
+    let (table, abort) = (table_name(name), wanted.csv.on_error == OnError::Abort);
+    let mut import = Import::new(app, table.clone(), wanted.clone())?;
+    let mut spool = if abort { Some(Spool::new(app)?) } else { None };
     while let Some(piece) = parts.piece().await? {
-        let fed = tokio::task::block_in_place(|| import.reader.feed(&piece));
-        import.write(false).await?;
-        fed.map_err(|error| import.failed(&error))?;
+        if let Some(spool) = &mut spool {
+            tokio::task::block_in_place(|| spool.put(&piece))?;
+        }
+        import.feed(&piece).await?;
+    }
+    if let Some(spool) = spool
+        && import.is_too_much()
+    {
+        let ended = tokio::task::block_in_place(|| import.reader.finish());
+        ended.map_err(|error| import.failed(&error))?;
+        import = Import::new(app, table, wanted)?;
+        import.abort = false;
+        let mut pieces = tokio::task::block_in_place(|| spool.rewind())?;
+        while let Some(piece) = tokio::task::block_in_place(|| pieces.next())? {
+            import.feed(piece).await?;
+        }
     }
     let ended = tokio::task::block_in_place(|| import.reader.finish());
     ended.map_err(|error| import.failed(&error))?;
@@ -212,9 +230,11 @@ struct Import<'a> {
     existing: Option<Arc<TableSchema>>,
     overwrite: bool,
     partition_by: Option<PartitionBy>,
+    /// Nothing is written before the file's end.
     abort: bool,
     begun: bool,
     held: Vec<Item>,
+    /// Bytes of the rows that are held; once they are more than a record may hold, of those that were.
     held_bytes: usize,
     /// Rows that are durable.
     written: u64,
@@ -277,14 +297,29 @@ impl<'a> Import<'a> {
         })
     }
 
+    async fn feed(&mut self, piece: &[u8]) -> Result<(), ApiError> {
+        let fed = tokio::task::block_in_place(|| self.reader.feed(piece));
+        self.write(false).await?;
+        fed.map_err(|error| self.failed(&error))
+    }
+
+    /// True once there is more to be written at once than a record may hold.
+    fn is_too_much(&self) -> bool {
+        self.abort && self.held_bytes > HELD_BYTES_MAX
+    }
+
     /// Writes the batches that are ready, each as a record.
     async fn write(&mut self, last: bool) -> Result<(), ApiError> {
         let Some(timestamp) = self.reader.layout().map(|layout| layout.timestamp) else { return Ok(()) };
         for rows in self.reader.take() {
             let batch = Batch { table: self.table.clone(), rows, timestamp };
             self.held_bytes += batch.bytes();
+            if self.is_too_much() {
+                self.held.clear();
+                continue;
+            }
             self.held.push(Item::Rows(batch));
-            if !self.abort || self.held_bytes > HELD_BYTES_MAX {
+            if !self.abort {
                 self.flush().await?;
             }
         }

@@ -138,10 +138,10 @@ fn tree() -> impl Strategy<Value = String> {
         "SELECT a.cab, count(*) FROM trips a JOIN trips b ON a.cab = b.cab AND a.riders < b.riders GROUP BY a.cab",
         "SELECT t.cab, c.owner, d.owner AS other FROM trips t JOIN cabs c ON c.cab = t.cab LEFT JOIN cabs d ON d.owner = t.note",
         "SELECT DISTINCT count(*), max(riders) > 2 FROM trips GROUP BY cab ORDER BY 1",
-        "SELECT * FROM trips LATEST ON ts PARTITION BY cab",
+        "SELECT ts, cab, price, riders, note FROM trips LATEST ON ts PARTITION BY cab",
         "SELECT cab, price FROM trips WHERE riders > 0 LATEST ON ts PARTITION BY cab, riders",
-        "SELECT count(*), sum(price) FROM (SELECT * FROM trips WHERE ts > now() - interval '6 seconds' LATEST ON ts PARTITION BY cab) WHERE riders < 3",
-        "SELECT c.owner, l.price FROM cabs c JOIN (SELECT * FROM trips LATEST ON ts PARTITION BY cab) l ON l.cab = c.cab",
+        "SELECT count(*), sum(price) FROM (SELECT ts, cab, price, riders, note FROM trips WHERE ts > now() - interval '6 seconds' LATEST ON ts PARTITION BY cab) WHERE riders < 3",
+        "SELECT c.owner, l.price FROM cabs c JOIN (SELECT ts, cab, price, riders, note FROM trips LATEST ON ts PARTITION BY cab) l ON l.cab = c.cab",
         "SELECT t.note, c.seats * 2 FROM trips t, cabs c WHERE t.cab = c.cab AND t.riders + 1 = c.seats",
         "SELECT c.owner, sum(p) FROM (SELECT cab, price * 2 AS p FROM trips WHERE riders > 0) t JOIN (SELECT * FROM cabs WHERE seats > 1) c USING (cab) GROUP BY c.owner",
     ]);

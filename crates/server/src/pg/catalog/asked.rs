@@ -113,7 +113,7 @@ mod tests {
             ),
             (
                 "SELECT (\n SELECT max((a)) FROM t WHERE f(x) IN (SELECT 'ü)')) AS \"m\", (SELECT 1)",
-                "SELECT ((\n SELECT max((a)) FROM t WHERE f(x) IN (SELECT 'ü)'))) AS \"m\", ((SELECT 1))",
+                "SELECT (\n (SELECT max((a)) FROM t WHERE f(x) IN (SELECT 'ü)'))) AS \"m\", ((SELECT 1))",
             ),
             ("SELECT (SELECT (SELECT 1))", "SELECT ((SELECT ((SELECT 1))))"),
         ];

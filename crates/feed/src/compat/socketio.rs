@@ -69,8 +69,10 @@ pub(super) fn router(hub: &Arc<Hub>, boards: &Arc<Boards>) -> Router {
         .build_svc();
     let joined = (Arc::clone(hub), Arc::clone(boards));
     io.ns("/", move |socket: SocketRef| {
-        let (hub, boards) = joined.clone();
-        async move { connected(&socket, &hub, &boards) }
+        // Here and not in the future, which is a task of its own: what the client emits as soon as it is connected would
+        // find nobody who listens.
+        connected(&socket, &joined.0, &joined.1);
+        async {}
     });
     let mut closing = hub.closing();
     tokio::spawn(async move {

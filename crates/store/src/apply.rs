@@ -69,6 +69,10 @@ impl Applying<'_> {
             }
             return Ok(());
         };
+        // To be asked before the table is: what gives it its own name in other letters would find it.
+        if matches!(item, Item::Event(Event::RenameTable { .. })) && recovered.has_renamed(offset) {
+            return Ok(());
+        }
         let Some(key) = recovered.table_at(table, offset) else { return Ok(()) };
         match item {
             Item::Rows(batch) => self.rows(&key, batch, offset),

@@ -126,8 +126,13 @@ impl RecoveredTable {
 }
 
 impl Recovered {
+    /// True if the tables stand under the names that an item at `offset` gave them.
+    pub(crate) fn has_renamed(&self, offset: Offset) -> bool {
+        offset < self.position
+    }
+
     /// The key of the table that an item at `offset` is about, which calls it `name`. `None` if the item is in the table's
-    /// parts, or belongs to a table that was dropped later, or moves a table to the name that it has.
+    /// parts, or belongs to a table that was dropped later.
     pub(crate) fn table_at(&self, name: &TableName, offset: Offset) -> Option<TableName> {
         let key = name.key();
         if offset >= self.position || self.tables.get(&key).is_some_and(|t| t.has_name(&key, &key, offset)) {

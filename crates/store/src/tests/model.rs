@@ -507,3 +507,26 @@ proptest! {
         prop_assert_eq!(world.bench.files().len(), parts + masked);
     }
 }
+
+/// The table is called the same after the first rename; replay over a later manifest must not take it for the second.
+#[test]
+fn a_table_that_got_its_own_name_keeps_the_next_one() {
+    let options = StoreOptions { small_parts_max: 2, own_part_rows_min: 4, ..StoreOptions::default() };
+    let bench = Bench::new(options);
+    let mut world = World { bench, model: Model::default(), sum: Counts::new(), dice: Dice(0) };
+    let write = |table: u8, rows: &[(i8, u8, u8)]| Op::Write(table, rows.to_vec());
+    let ops = [
+        write(0, &[(0, 0, 0)]),
+        write(1, &[(0, 0, 0), (4, 0, 0)]),
+        Op::Flush(false),
+        write(1, &[(-1, 0, 0), (0, 0, 0)]),
+        Op::BreakFlush(1, Fault::Broken),
+        Op::FlushAround(0, vec![write(2, &[(0, 0, 0)]), Op::Rename(0, 0)]),
+        write(1, &[(0, 0, 0), (-1, 0, 0)]),
+        Op::FlushAround(0, vec![Op::Rename(0, 3)]),
+        Op::Reopen,
+    ];
+    for op in &ops {
+        world.step(op);
+    }
+}
